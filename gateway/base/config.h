@@ -1,0 +1,165 @@
+/*
+ * Settings, read once at start: defaults, then a file, then the environment, then flags; the later
+ * wins.
+ *
+ * One table in config.c names every setting with its kind, range, help and the commands it belongs
+ * to; parsing, --help and docs/configuration.md all come from it. A name that is not in the table
+ * is refused wherever it stands, so that a misspelt setting cannot pass as one that works. A
+ * setting of another command is refused as a flag and skipped in the file and the environment,
+ * which several commands share.
+ *
+ *   flag         --https-port 8081, --https-port=8081; switches alone or with =yes, =no
+ *   environment  ORRERY_HTTPS_PORT=8081; some have an alias that users of the emulator know (PORT)
+ *   file         https-port = 8081     # rest of the line is a comment; "quotes" keep a # or outer
+ * spaces
+ */
+#ifndef ORRERY_BASE_CONFIG_H
+#define ORRERY_BASE_CONFIG_H
+
+#include "base/compiler.h"
+#include "base/fault.h"
+#include "base/log.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#define CONFIG_SETTINGS_MAX 64
+#define CONFIG_ARGUMENTS_MAX 4
+#define CONFIG_REGIONS_MAX 5
+
+/* Values of the ports besides 1…65535. */
+#define CONFIG_PORT_NONE (-1)
+#define CONFIG_PORT_ANY 0
+
+/* Bits, because a setting says in one word which commands it belongs to. */
+enum config_command {
+    CONFIG_SERVE = 1,
+    CONFIG_UP = 2,
+    CONFIG_MIGRATE = 4,
+    CONFIG_SIGN = 8,
+    CONFIG_ACCOUNT = 16,
+    CONFIG_HELP = 32,
+    CONFIG_VERSION = 64,
+};
+
+struct config {
+    enum config_command command;
+    enum config_command
+        help_on; /* with CONFIG_HELP: the command that help is about; 0 for the program */
+    const char *arguments[CONFIG_ARGUMENTS_MAX]; /* what follows the command and is no option;
+                                                    borrowed from argv */
+    int arguments_count;
+
+    /* Where the data are. */
+    const char *database_url; /* libpq connection string; NULL when not given */
+    const char *data_dir;     /* up; NULL when not given */
+
+    /* Who this is. */
+    const char *account_name;
+    const char *region_name;
+    int region_ordinal;      /* 1… */
+    const char *consistency; /* one of the five names, in their public spelling */
+
+    /* Where clients come in. */
+    const char *listen_address; /* an IP address in text */
+    int https_port; /* CONFIG_PORT_NONE, CONFIG_PORT_ANY or the port; settled by --protocol */
+    int http_port;  /* the same; default https_port + 100 */
+    const char *public_endpoint; /* host, host:port or URL without a path; NULL: as the caller
+                                    addressed us */
+    int max_connections;
+    size_t connection_memory_bytes;
+    int connection_timeout_s;
+    int request_timeout_ms;
+    size_t max_request_bytes;
+    size_t body_memory_bytes; /* buffered bodies of all requests together */
+    int drain_timeout_ms;
+
+    /* Certificate. */
+    const char
+        *cert_dir; /* own authority and certificate are made and kept here; NULL when not given */
+    const char *cert_file;     /* PEM chain or PKCS #12; NULL: a certificate of our own */
+    const char *cert_key_file; /* PEM; NULL when cert_file holds the key too */
+    const char *cert_secret;   /* of a PKCS #12 file */
+    const char *sans;          /* further names for our own certificate, comma between; NULL */
+
+    /* Authorization. */
+    const char *key_file; /* NULL: the well-known emulator key */
+    bool is_auth_off;     /* --no-auth; refused unless listen_address is a loopback address */
+
+    /* Work. */
+    int threads; /* settled: at least 1 */
+    int read_connections;
+    int write_connections;
+    int query_connections;
+    bool is_throughput_enforced;
+    int default_ranges; /* ranges of a new container; 0: from its throughput */
+
+    /* What is said. */
+    enum log_level log_level;
+    bool is_log_json;
+
+    /* up */
+    int port; /* first region's HTTPS port */
+    int regions;
+    const char *postgres_bin; /* NULL: found */
+    const char
+        *postgres_user; /* whom PostgreSQL runs as when we are root; NULL: postgres, else nobody */
+    size_t shared_buffers_bytes;
+    size_t max_wal_bytes;
+
+    /* sign, account */
+    const char *key;       /* base64; NULL when not given */
+    const char *endpoint;  /* sign --curl: URL before the path */
+    const char *date;      /* sign: RFC 1123 text; NULL: now */
+    bool is_curl;          /* sign: print a whole command */
+    const char *container; /* account digest: database/container; NULL: all */
+
+    /* As given; the settled form is above. */
+    const char *config_file;
+    const char *protocol; /* "both", "https", "http" */
+    const char *log_level_name;
+    const char *log_format;
+    char *texts[CONFIG_SETTINGS_MAX]; /* owned: the text each setting was given; NULL where its
+                                         default holds */
+};
+
+/*
+ * Read everything, check it, settle what depends on other settings.
+ *
+ * argv         borrowed for as long as config is used
+ * environment  NAME=value texts ending in NULL, such as environ
+ * fault        400: what is wrong, naming the setting and where it stood
+ *
+ * config_finish is due in either case.
+ */
+bool config_read(struct config *config, int argc, char **argv, char **environment,
+                 struct fault *fault) MUST_CHECK;
+
+/* Frees the texts; zeroed memory is accepted. */
+void config_finish(struct config *config);
+
+/*
+ * The environment of a child process: ours without ORRERY_ names and aliases, then as ORRERY_ names
+ * every setting that was given and that both this command and the child's know, then the caller's
+ * additions.
+ *
+ * extra    NAME=value texts ending in NULL; they win
+ * returns  texts ending in NULL, one block for free(); the texts are owned by it too. NULL without
+ * memory.
+ */
+char **config_environment(const struct config *config, enum config_command child,
+                          char **environment, const char *const *extra) MUST_CHECK;
+
+const char *config_command_name(enum config_command command);
+
+/* The text of --help: of the program when command is 0. */
+void config_print_help(FILE *out, enum config_command command);
+
+/* The table as a page of documentation, docs/configuration.md. */
+void config_print_markdown(FILE *out);
+
+/* An address that only this machine reaches: 127.0.0.0/8 or ::1. */
+bool config_is_loopback(const char *address);
+
+#endif
