@@ -1,5 +1,7 @@
 #include "base/fault.h"
 
+#include "base/utf8.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -24,24 +26,6 @@ unsigned substatus_http_status(enum substatus substatus)
     return substatuses[substatus].status;
 }
 
-/* Length of the valid UTF-8 sequence at p, 0 if there is none. */
-static size_t utf8_sequence(const unsigned char *p, size_t len)
-{
-    static const unsigned char first_min[] = {0, 0x00, 0xc2, 0xe0, 0xf0};
-    size_t need = p[0] < 0x80 ? 1 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : 4;
-
-    if (p[0] < first_min[need] || p[0] > 0xf4 || need > len)
-        return 0;
-    for (size_t i = 1; i < need; i++) {
-        if ((p[i] & 0xc0) != 0x80)
-            return 0;
-    }
-    if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) ||
-        (p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] > 0x8f))
-        return 0;
-    return need;
-}
-
 /* Replace control bytes and broken UTF-8 by '?', and drop a sequence that was cut at the end. */
 static void clean(char *message)
 {
@@ -49,7 +33,7 @@ static void clean(char *message)
     size_t left = strlen(message);
 
     while (left > 0) {
-        size_t step = utf8_sequence(p, left);
+        size_t step = utf8_sequence(slice_make((const char *) p, left));
         if (step == 0 && left < 4 && p[0] >= 0xc0) {
             *p = '\0';
             return;

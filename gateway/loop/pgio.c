@@ -1,0 +1,445 @@
+#include "loop/pgio.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <assert.h>
+#include <libpq-fe.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+#include "base/banned.h"
+
+#define CONNECT_TIMEOUT_MS 10000
+#define RETRY_FIRST_MS 20
+#define RETRY_MAX_MS 1000
+/* More statements than this on one connection: start afresh, so that a backend's memory is bounded. */
+#define PREPARED_MAX 4096
+
+static void start_connecting(struct pgio *io);
+static void on_socket(struct loop_watch *watch, uint32_t events);
+
+/* ---- results ---- */
+
+int pgio_row_count(const struct pgio_result *result)
+{
+    return result->rows != NULL ? PQntuples(result->rows) : 0;
+}
+
+bool pgio_is_null(const struct pgio_result *result, int row, int column)
+{
+    return PQgetisnull(result->rows, row, column) != 0;
+}
+
+struct slice pgio_value(const struct pgio_result *result, int row, int column)
+{
+    if (pgio_is_null(result, row, column))
+        return slice_make(NULL, 0);
+    return slice_make(PQgetvalue(result->rows, row, column),
+                      (size_t) PQgetlength(result->rows, row, column));
+}
+
+int64_t pgio_int8(const struct pgio_result *result, int row, int column)
+{
+    return pgvalue_int8(pgio_value(result, row, column));
+}
+
+int32_t pgio_int4(const struct pgio_result *result, int row, int column)
+{
+    return pgvalue_int4(pgio_value(result, row, column));
+}
+
+int16_t pgio_int2(const struct pgio_result *result, int row, int column)
+{
+    return pgvalue_int2(pgio_value(result, row, column));
+}
+
+bool pgio_bool(const struct pgio_result *result, int row, int column)
+{
+    return pgvalue_bool(pgio_value(result, row, column));
+}
+
+/* ---- the set of prepared statements ---- */
+
+static size_t prepared_slot(const struct pgio *io, uint64_t key)
+{
+    size_t slot = (size_t) (key * 0x9e3779b97f4a7c15ULL) & (io->prepared_capacity - 1);
+
+    while (io->prepared[slot] != 0 && io->prepared[slot] != key)
+        slot = (slot + 1) & (io->prepared_capacity - 1);
+    return slot;
+}
+
+static bool is_prepared(const struct pgio *io, uint64_t key)
+{
+    return io->prepared_capacity > 0 && io->prepared[prepared_slot(io, key)] == key;
+}
+
+static bool grow_prepared(struct pgio *io)
+{
+    size_t old_capacity = io->prepared_capacity;
+    uint64_t *old = io->prepared;
+    size_t capacity = old_capacity > 0 ? old_capacity * 2 : 64;
+    uint64_t *fresh = calloc(capacity, sizeof(*fresh));
+
+    if (fresh == NULL)
+        return false;
+    io->prepared = fresh;
+    io->prepared_capacity = capacity;
+    for (size_t i = 0; i < old_capacity; i++) {
+        if (old[i] != 0)
+            fresh[prepared_slot(io, old[i])] = old[i];
+    }
+    free(old);
+    return true;
+}
+
+static bool note_prepared(struct pgio *io, uint64_t key)
+{
+    if (io->prepared_count * 2 >= io->prepared_capacity && !grow_prepared(io))
+        return false;
+    io->prepared[prepared_slot(io, key)] = key;
+    io->prepared_count++;
+    return true;
+}
+
+/* Rarely needed (a PREPARE failed), so the set is simply built again without it. */
+static void forget_statement(struct pgio *io, uint64_t forgotten)
+{
+    uint64_t *old = io->prepared;
+    size_t capacity = io->prepared_capacity;
+
+    if (!is_prepared(io, forgotten))
+        return;
+    old[prepared_slot(io, forgotten)] = 0;
+    for (size_t i = 0; i < capacity; i++) {
+        uint64_t key = old[i];
+        old[i] = 0;
+        if (key != 0)
+            old[prepared_slot(io, key)] = key;
+    }
+    io->prepared_count--;
+}
+
+static void forget_prepared(struct pgio *io)
+{
+    free(io->prepared);
+    io->prepared = NULL;
+    io->prepared_count = io->prepared_capacity = 0;
+}
+
+/* ---- connecting ---- */
+
+static void end_calls(struct pgio *io, const struct pgio_result *result)
+{
+    struct list ended;
+
+    list_init(&ended);
+    list_splice(&ended, &io->in_flight);
+    io->in_flight_count = 0;
+    for (struct list *at = list_pop(&ended); at != NULL; at = list_pop(&ended)) {
+        struct pgio_call *call = list_entry(at, struct pgio_call, place);
+        call->done(call, result);
+    }
+}
+
+static void drop_connection(struct pgio *io)
+{
+    loop_watch_set(io->loop, &io->watch, 0);
+    loop_timer_disarm(io->loop, &io->timer);
+    PQclear(io->partial.rows);
+    io->partial = (struct pgio_result){0};
+    PQfinish(io->conn);
+    io->conn = NULL;
+    io->state = PGIO_OFFLINE;
+    forget_prepared(io);
+}
+
+static void connection_lost(struct pgio *io)
+{
+    struct pgio_result lost = {.outcome = PGIO_LOST};
+
+    snprintf(lost.message, sizeof(lost.message), "%s",
+             io->conn != NULL ? PQerrorMessage(io->conn) : "out of memory");
+    bool was_ready = io->state == PGIO_READY;
+    if (was_ready || io->failures == 0)
+        log_warn(NULL, "postgresql connection lost", "pool=%s reason=\"%s\"", io->name, lost.message);
+    drop_connection(io);
+    int64_t pause_ms = was_ready ? 0 : RETRY_FIRST_MS;
+    for (unsigned i = 0; i < io->failures && pause_ms < RETRY_MAX_MS; i++)
+        pause_ms *= 2;
+    io->failures++;
+    loop_timer_arm(io->loop, &io->timer, pause_ms < RETRY_MAX_MS ? pause_ms : RETRY_MAX_MS);
+    end_calls(io, &lost);
+}
+
+static void on_timer(struct loop_timer *timer)
+{
+    struct pgio *io = container_of(timer, struct pgio, timer);
+
+    if (io->state != PGIO_OFFLINE) /* it did not connect in time */
+        connection_lost(io);
+    else
+        start_connecting(io);
+}
+
+static void start_connecting(struct pgio *io)
+{
+    io->conn = PQconnectStart(io->url);
+    if (io->conn == NULL || PQstatus(io->conn) == CONNECTION_BAD) {
+        connection_lost(io);
+        return;
+    }
+    io->state = PGIO_CONNECTING;
+    io->watch = (struct loop_watch){.fd = PQsocket(io->conn), .ready = on_socket};
+    loop_timer_arm(io->loop, &io->timer, CONNECT_TIMEOUT_MS);
+    if (loop_watch_set(io->loop, &io->watch, EPOLLOUT) != 0)
+        connection_lost(io);
+}
+
+static void become_ready(struct pgio *io)
+{
+    if (PQsetnonblocking(io->conn, 1) != 0 || PQenterPipelineMode(io->conn) != 1 ||
+        loop_watch_set(io->loop, &io->watch, EPOLLIN) != 0) {
+        connection_lost(io);
+        return;
+    }
+    loop_timer_disarm(io->loop, &io->timer);
+    if (io->failures > 0)
+        log_info(NULL, "postgresql connected", "pool=%s attempts=%u", io->name, io->failures);
+    io->failures = 0;
+    io->state = PGIO_READY;
+    if (io->became_ready != NULL)
+        io->became_ready(io);
+}
+
+static void send_setup(struct pgio *io)
+{
+    if (io->setup_sql == NULL) {
+        become_ready(io);
+        return;
+    }
+    io->state = PGIO_SETUP;
+    if (PQsendQuery(io->conn, io->setup_sql) != 1 ||
+        loop_watch_set(io->loop, &io->watch, EPOLLIN) != 0)
+        connection_lost(io);
+}
+
+static void go_on_connecting(struct pgio *io)
+{
+    PostgresPollingStatusType status = PQconnectPoll(io->conn);
+
+    if (status == PGRES_POLLING_FAILED) {
+        connection_lost(io);
+        return;
+    }
+    /* The descriptor may have been replaced while addresses were tried. */
+    if (PQsocket(io->conn) != io->watch.fd) {
+        io->watch.events = 0;
+        io->watch.fd = PQsocket(io->conn);
+    }
+    if (status == PGRES_POLLING_OK) {
+        send_setup(io);
+        return;
+    }
+    if (loop_watch_set(io->loop, &io->watch,
+                       status == PGRES_POLLING_READING ? EPOLLIN : EPOLLOUT) != 0)
+        connection_lost(io);
+}
+
+static void go_on_setup(struct pgio *io)
+{
+    if (PQconsumeInput(io->conn) != 1) {
+        connection_lost(io);
+        return;
+    }
+    while (PQisBusy(io->conn) == 0) {
+        PGresult *rows = PQgetResult(io->conn);
+        if (rows == NULL) {
+            become_ready(io);
+            return;
+        }
+        bool is_fine = PQresultStatus(rows) == PGRES_COMMAND_OK || PQresultStatus(rows) == PGRES_TUPLES_OK;
+        PQclear(rows);
+        if (!is_fine) {
+            connection_lost(io);
+            return;
+        }
+    }
+}
+
+/* ---- calls ---- */
+
+static void take_error(struct pgio_result *result, const PGresult *rows)
+{
+    const char *sqlstate = PQresultErrorField(rows, PG_DIAG_SQLSTATE);
+    const char *message = PQresultErrorField(rows, PG_DIAG_MESSAGE_PRIMARY);
+
+    result->outcome = PGIO_ERROR;
+    snprintf(result->sqlstate, sizeof(result->sqlstate), "%s", sqlstate != NULL ? sqlstate : "XX000");
+    snprintf(result->message, sizeof(result->message), "%s", message != NULL ? message : "");
+}
+
+/*
+ * Collect what belongs to the first call in flight, up to its sync.
+ *
+ * returns  false when more must arrive first
+ */
+static bool read_call(struct pgio *io, struct pgio_result *result)
+{
+    while (PQisBusy(io->conn) == 0) {
+        PGresult *rows = PQgetResult(io->conn);
+        if (rows == NULL)
+            continue; /* between the results of one call */
+        switch (PQresultStatus(rows)) {
+        case PGRES_PIPELINE_SYNC:
+            PQclear(rows);
+            return true;
+        case PGRES_TUPLES_OK:
+            PQclear(result->rows);
+            result->rows = rows;
+            continue;
+        case PGRES_COMMAND_OK:
+        case PGRES_PIPELINE_ABORTED:
+            break;
+        default:
+            if (result->outcome == PGIO_ROWS)
+                take_error(result, rows);
+        }
+        PQclear(rows);
+    }
+    return false;
+}
+
+static void read_results(struct pgio *io)
+{
+    if (PQconsumeInput(io->conn) != 1) {
+        connection_lost(io);
+        return;
+    }
+    while (io->state == PGIO_READY && !list_is_empty(&io->in_flight)) {
+        struct pgio_call *call = list_entry(io->in_flight.next, struct pgio_call, place);
+        struct pgio_result result = io->partial;
+        if (!read_call(io, &result)) {
+            io->partial = result;
+            break;
+        }
+        io->partial = (struct pgio_result){0};
+        list_remove(&call->place);
+        io->in_flight_count--;
+        if (result.outcome == PGIO_ERROR && call->is_preparing)
+            forget_statement(io, call->key);
+        call->done(call, &result);
+        PQclear(result.rows);
+    }
+    if (io->state == PGIO_READY && PQstatus(io->conn) == CONNECTION_BAD)
+        connection_lost(io);
+}
+
+/* Write what is buffered; ask to be told when the socket takes more. */
+static void flush(struct pgio *io)
+{
+    int left = PQflush(io->conn);
+
+    if (left < 0 || loop_watch_set(io->loop, &io->watch, left > 0 ? EPOLLIN | EPOLLOUT : EPOLLIN) != 0)
+        connection_lost(io);
+}
+
+static void on_socket(struct loop_watch *watch, uint32_t events)
+{
+    struct pgio *io = container_of(watch, struct pgio, watch);
+
+    switch (io->state) {
+    case PGIO_OFFLINE:
+        break;
+    case PGIO_CONNECTING:
+        go_on_connecting(io);
+        break;
+    case PGIO_SETUP:
+        go_on_setup(io);
+        break;
+    case PGIO_READY:
+        /* Read first: a server that waits for us to read does not read from us. */
+        if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0)
+            read_results(io);
+        if (io->state == PGIO_READY && (events & EPOLLOUT) != 0)
+            flush(io);
+        break;
+    }
+}
+
+static bool queue_call(struct pgio *io, struct pgio_call *call, const struct pgio_statement *statement,
+                       const struct pgparams *params)
+{
+    const char *values[PGPARAMS_MAX];
+    int lengths[PGPARAMS_MAX], formats[PGPARAMS_MAX];
+    Oid types[PGPARAMS_MAX];
+    char name[24];
+
+    for (int i = 0; i < params->count; i++) {
+        /* an empty value must still have an address: a null pointer would mean NULL */
+        const char *bytes = params->bytes.ptr != NULL ? params->bytes.ptr + params->at[i].start : "";
+        values[i] = params->at[i].is_null ? NULL : bytes;
+        lengths[i] = (int) params->at[i].len;
+        formats[i] = 1;
+        types[i] = params->at[i].type;
+    }
+    snprintf(name, sizeof(name), "s%016llx", (unsigned long long) statement->key);
+    call->is_preparing = !is_prepared(io, statement->key);
+    if (call->is_preparing && (!note_prepared(io, statement->key) ||
+                               PQsendPrepare(io->conn, name, statement->sql, params->count, types) != 1))
+        return false;
+    return PQsendQueryPrepared(io->conn, name, params->count, values, lengths, formats, 1) == 1 &&
+           PQpipelineSync(io->conn) == 1;
+}
+
+bool pgio_send(struct pgio *io, struct pgio_call *call, const struct pgio_statement *statement,
+               const struct pgparams *params, pgio_done_fn *done)
+{
+    if (io->state != PGIO_READY || params->bytes.has_failed)
+        return false;
+    if (io->prepared_count >= PREPARED_MAX && list_is_empty(&io->in_flight)) {
+        drop_connection(io);
+        start_connecting(io);
+        return false;
+    }
+    call->key = statement->key;
+    call->done = done;
+    call->sent_us = clock_monotonic_us();
+    if (!queue_call(io, call, statement, params)) {
+        /* Half a call may be in the buffer: only a new connection is certain. */
+        connection_lost(io);
+        return false;
+    }
+    list_append(&io->in_flight, &call->place);
+    io->in_flight_count++;
+    flush(io);
+    return true;
+}
+
+void pgio_init(struct pgio *io, struct loop *loop, const char *name, const char *url,
+               const char *setup_sql, pgio_ready_fn *became_ready, void *owner)
+{
+    *io = (struct pgio){.loop = loop,
+                        .name = name,
+                        .url = url,
+                        .setup_sql = setup_sql,
+                        .became_ready = became_ready,
+                        .owner = owner};
+    list_init(&io->in_flight);
+    loop_timer_init(&io->timer, on_timer);
+    start_connecting(io);
+}
+
+void pgio_finish(struct pgio *io)
+{
+    struct pgio_result lost = {.outcome = PGIO_LOST, .message = "the gateway is stopping"};
+
+    if (io->loop == NULL)
+        return;
+    drop_connection(io);
+    end_calls(io, &lost);
+    io->loop = NULL;
+}

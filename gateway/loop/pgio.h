@@ -1,0 +1,108 @@
+/*
+ * One PostgreSQL connection in pipeline mode, inside a loop.
+ *
+ * Calls are prepared statements, sent in order, each with a sync of its own, so a call that fails
+ * aborts no neighbour. Statements are prepared when first used on a connection and again after a
+ * reconnect. A connection that breaks tells every call in flight that its end is unknown, and connects
+ * again, at first at once, then with growing pauses. This file is the only door to libpq in a loop.
+ */
+#ifndef ORRERY_LOOP_PGIO_H
+#define ORRERY_LOOP_PGIO_H
+
+#include "base/list.h"
+#include "loop/loop.h"
+#include "loop/pgvalue.h"
+
+#include <stdint.h>
+
+/* "23505" and its NUL. */
+#define SQLSTATE_BYTES 6
+
+enum pgio_outcome {
+    PGIO_ROWS,  /* rows are there, maybe none */
+    PGIO_ERROR, /* PostgreSQL refused: sqlstate and message say why; nothing was changed */
+    PGIO_LOST   /* the connection broke: a write may or may not have happened */
+};
+
+struct pgio_result {
+    enum pgio_outcome outcome;
+    char sqlstate[SQLSTATE_BYTES];
+    char message[256];
+    struct pg_result *rows;
+};
+
+int pgio_row_count(const struct pgio_result *result);
+bool pgio_is_null(const struct pgio_result *result, int row, int column);
+/* Binary value; absent when NULL. Valid as long as the result. */
+struct slice pgio_value(const struct pgio_result *result, int row, int column);
+int64_t pgio_int8(const struct pgio_result *result, int row, int column);
+int32_t pgio_int4(const struct pgio_result *result, int row, int column);
+int16_t pgio_int2(const struct pgio_result *result, int row, int column);
+bool pgio_bool(const struct pgio_result *result, int row, int column);
+
+/*
+ * A statement. key is unique per text in the process; the same key always has the same text. Statements
+ * of one container share a text but for its number, so their key holds the number.
+ */
+struct pgio_statement {
+    uint64_t key;
+    const char *sql; /* borrowed until the send returns */
+};
+
+struct pgio_call;
+typedef void pgio_done_fn(struct pgio_call *call, const struct pgio_result *result);
+
+/* A call in flight; embedded by its owner and alive until done was called, once. */
+struct pgio_call {
+    struct list place;
+    pgio_done_fn *done;
+    uint64_t key;
+    bool is_preparing; /* a PREPARE precedes it, whose result comes first */
+    int64_t sent_us;
+};
+
+enum pgio_state { PGIO_OFFLINE, PGIO_CONNECTING, PGIO_SETUP, PGIO_READY };
+
+struct pgio;
+typedef void pgio_ready_fn(struct pgio *io);
+
+struct pgio {
+    struct loop *loop;
+    const char *url;
+    const char *setup_sql; /* session settings, one statement list; NULL for none */
+    const char *name;      /* for logs: "read", "write", "query" */
+    struct pg_conn *conn;
+    enum pgio_state state;
+    struct loop_watch watch;
+    struct loop_timer timer; /* next attempt, or the end of this one */
+    unsigned failures;       /* attempts since the last success */
+    struct list in_flight;
+    unsigned in_flight_count;
+    struct pgio_result partial; /* what has arrived of the first call in flight */
+    uint64_t *prepared; /* hash set of keys, open addressing, 0 is empty */
+    size_t prepared_count, prepared_capacity;
+    pgio_ready_fn *became_ready;
+    void *owner;
+};
+
+/* Start connecting. url and the texts are borrowed. became_ready may be NULL. */
+void pgio_init(struct pgio *io, struct loop *loop, const char *name, const char *url,
+               const char *setup_sql, pgio_ready_fn *became_ready, void *owner);
+
+/* Tell calls in flight that they are lost, close. Zeroed memory is accepted. */
+void pgio_finish(struct pgio *io);
+
+static inline bool pgio_is_ready(const struct pgio *io)
+{
+    return io->state == PGIO_READY;
+}
+
+/*
+ * Send a call. The parameters are copied by libpq.
+ *
+ * returns  false when the connection is not ready or there is no memory; done is then never called
+ */
+bool pgio_send(struct pgio *io, struct pgio_call *call, const struct pgio_statement *statement,
+               const struct pgparams *params, pgio_done_fn *done) MUST_CHECK;
+
+#endif
