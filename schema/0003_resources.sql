@@ -1,0 +1,146 @@
+-- Databases, containers, users, ...: items of range 0, and what else their changes must do in the same transaction.
+
+select orrery.container_tables(0, p_indexed => false);
+
+insert into orrery.ranges (range_id, container, index, epk_min, epk_max, epoch, origin, vector, committed)
+select 0, 0, 0, '', '\xff', t.epoch, s.ordinal, array_fill(0::bigint, array[s.ordinal]), array_fill(0::bigint, array[s.ordinal])
+from orrery.topology t, orrery.region_self s;
+
+-- Create a container: its item and its offer (the operations, as for write_0), its tables, its ranges, all or nothing.
+create function orrery.container_create(
+    p_epoch bigint, p_writer bigint, p_sequence bigint, p_now bigint,
+    p_txn integer[], p_kind smallint[], p_pk bytea[], p_id text[], p_etag uuid[], p_if_match uuid[],
+    p_flags smallint[], p_ttl integer[], p_rid bigint[], p_body text[], p_doc text[],
+    p_number bigint, p_epk_min bytea[], p_epk_max bytea[], p_default_ttl integer, p_has_unique_keys boolean,
+    p_indexed boolean)
+returns table (n integer, status smallint, substatus integer, lsn bigint, ts bigint, rid bigint, etag uuid,
+               epoch bigint, vector bigint[])
+language plpgsql as $$
+declare
+    passed boolean := true;
+begin
+    for n, status, substatus, lsn, ts, rid, etag, epoch, vector in
+        select * from orrery.write_0(0, p_epoch, p_writer, p_sequence, p_now, p_txn, p_kind, p_pk, p_id, p_etag,
+                                     p_if_match, p_flags, p_ttl, p_rid, p_body, p_doc, '{}', '{}', '{}')
+    loop
+        passed := passed and status < 300;
+        return next;
+    end loop;
+    -- a batch sent again finds them there
+    if passed and not exists (select from orrery.ranges g where g.container = p_number) then
+        perform orrery.container_tables(p_number, p_indexed, p_default_ttl > 0);
+        insert into orrery.ranges (range_id, container, index, epk_min, epk_max, epoch, origin, vector, committed,
+                                   default_ttl, has_unique_keys)
+        select p_number << 12 | (e.n - 1), p_number, e.n - 1, e.epk_min, e.epk_max, m.epoch, m.origin,
+               array_fill(0::bigint, array[cardinality(m.vector)]), array_fill(0::bigint, array[cardinality(m.vector)]),
+               p_default_ttl, p_has_unique_keys
+        from orrery.ranges m
+        cross join unnest(p_epk_min, p_epk_max) with ordinality e(epk_min, epk_max, n)
+        where m.range_id = 0;
+    end if;
+end
+$$;
+
+-- Replace a container's definition; its ranges learn the default lifetime under their locks.
+create function orrery.container_replace(
+    p_epoch bigint, p_writer bigint, p_sequence bigint, p_now bigint,
+    p_txn integer[], p_kind smallint[], p_pk bytea[], p_id text[], p_etag uuid[], p_if_match uuid[],
+    p_flags smallint[], p_ttl integer[], p_rid bigint[], p_body text[], p_doc text[],
+    p_number bigint, p_default_ttl integer)
+returns table (n integer, status smallint, substatus integer, lsn bigint, ts bigint, rid bigint, etag uuid,
+               epoch bigint, vector bigint[])
+language plpgsql as $$
+declare
+    passed boolean := true;
+begin
+    for n, status, substatus, lsn, ts, rid, etag, epoch, vector in
+        select * from orrery.write_0(0, p_epoch, p_writer, p_sequence, p_now, p_txn, p_kind, p_pk, p_id, p_etag,
+                                     p_if_match, p_flags, p_ttl, p_rid, p_body, p_doc, '{}', '{}', '{}')
+    loop
+        passed := passed and status < 300;
+        return next;
+    end loop;
+    if passed then
+        if p_default_ttl > 0 then
+            perform orrery.container_ttl_index(p_number);
+        end if;
+        update orrery.ranges g set default_ttl = p_default_ttl
+        where g.container = p_number and g.default_ttl is distinct from p_default_ttl;
+    end if;
+end
+$$;
+
+-- Delete a database, container, user, ... (pk, id) with everything below it, in one transaction: one row, as if
+-- write_0 had deleted the item alone. Ranges of containers below become 'dropped', under their locks, so no write
+-- can follow; container_reap removes their tables later. Everything below is found by number: numbers are unique in
+-- the account and part of the children's pk.
+create function orrery.resource_drop(
+    p_epoch bigint, p_writer bigint, p_sequence bigint, p_now bigint, p_pk bytea, p_id text, p_if_match uuid)
+returns table (n integer, status smallint, substatus integer, lsn bigint, ts bigint, rid bigint, etag uuid,
+               epoch bigint, vector bigint[])
+language plpgsql as $$
+#variable_conflict use_column
+declare
+    pks     bytea[];
+    ids     text[];
+    numbers bigint[];
+    ops     integer;
+begin
+    perform orrery.range_lock(0);
+    with recursive tree(number, pk, id, depth) as (
+        select i.rid, p_pk, p_id, 0
+        from (select) one
+        left join orrery.items_0 i on i.range_id = 0 and i.pk = p_pk and i.id = p_id and not i.deleted
+        union all
+        select i.rid, i.pk, i.id, t.depth + 1
+        from tree t
+        cross join unnest(array['colls', 'users', 'clientencryptionkeys', 'permissions', 'sprocs', 'triggers', 'udfs',
+                                'offers']) k(kind)
+        join orrery.items_0 i on i.range_id = 0 and i.pk = convert_to(k.kind || '/' || t.number, 'UTF8') and not i.deleted
+    )
+    select array_agg(t.pk order by t.depth, t.pk, t.id), array_agg(t.id order by t.depth, t.pk, t.id),
+           array_agg(t.number) filter (where t.pk >= 'colls/' and t.pk < 'colls0')
+    from tree t into pks, ids, numbers;
+    ops := cardinality(pks);
+    return query
+    select * from orrery.write_0(0, p_epoch, p_writer, p_sequence, p_now, array_fill(1, array[ops]),
+        array_fill(3::smallint, array[ops]), pks, ids, array_fill(null::uuid, array[ops]), array[p_if_match],
+        array_fill(0::smallint, array[ops]), array_fill(null::integer, array[ops]), array_fill(null::bigint, array[ops]),
+        array_fill(null::text, array[ops]), array_fill(null::text, array[ops]), '{}', '{}', '{}') w
+    where w.n = 1;
+    if exists (select from orrery.items_0 i
+               where i.range_id = 0 and i.pk = p_pk and i.id = p_id and i.deleted) and numbers is not null then
+        update orrery.ranges g set state = 'dropped' where g.container = any (numbers);
+    end if;
+end
+$$;
+
+-- Take a range's lock by itself.
+create function orrery.range_lock(p_range bigint) returns void language sql as $$
+    update orrery.ranges g set seq = g.seq where g.range_id = p_range
+$$;
+
+-- Remove what dropped containers left: tables, functions, ranges, batches, claims. The number of containers removed.
+create function orrery.container_reap(p_limit integer default 1) returns integer language plpgsql as $$
+declare
+    number bigint;
+    reaped integer := 0;
+begin
+    for number in
+        select g.container from orrery.ranges g group by g.container having bool_and(g.state = 'dropped') limit p_limit
+    loop
+        execute format('drop table if exists orrery.%I, orrery.%I', 'items_' || number, 'log_' || number);
+        execute format('drop function if exists orrery.%I, orrery.%I', 'write_' || number, 'clash_' || number);
+        delete from orrery.unique_claims c where c.range_id between number << 12 and number << 12 | 4095;
+        delete from orrery.batches w where w.range_id between number << 12 and number << 12 | 4095;
+        delete from orrery.ranges g where g.container = number;
+        reaped := reaped + 1;
+    end loop;
+    return reaped;
+end
+$$;
+
+-- Writers come and go; a batch older than this is not sent again by anybody.
+create function orrery.batches_purge(p_before bigint) returns bigint language sql as $$
+    with gone as (delete from orrery.batches where at < p_before returning 1) select count(*) from gone
+$$;

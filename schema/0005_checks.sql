@@ -1,0 +1,84 @@
+-- What must be true of a range, computed from its rows: used by `orrery account digest` and by the crash tests.
+-- All three are stable, so asking for them in one statement answers from one snapshot.
+
+-- Digest of some versions of items, whatever order they come in: two 64-bit sums of md5 halves, and the count.
+create function orrery.digest_format(count bigint, high numeric, low numeric) returns text language sql immutable as $$
+    select format('%s:%s:%s', count, coalesce(high, 0) % 18446744073709551616, coalesce(low, 0) % 18446744073709551616)
+$$;
+
+create function orrery.digest_half(hash text, start integer) returns numeric language sql immutable as $$
+    select ('x' || substr(hash, start, 16))::bit(64)::bigint::numeric + 9223372036854775808
+$$;
+
+-- Items and tombstones (those a purge may have removed apart). Versions only: local numbers are not part of it, so
+-- regions that agree have equal digests.
+create function orrery.range_digest(p_range bigint) returns text language plpgsql stable as $$
+declare
+    answer text;
+begin
+    execute format($sql$
+        select orrery.digest_format(count(*), sum(orrery.digest_half(h, 1)), sum(orrery.digest_half(h, 17)))
+        from (select md5(row(i.pk, i.id, i.rid, i.etag, i.ts, i.ttl, i.origin, i.lsn, i.deleted, i.body)::text) as h
+              from orrery.%I i join orrery.ranges g on g.range_id = i.range_id
+              where i.range_id = $1 and not (i.deleted and i.ts <= g.purged_ts)) x$sql$,
+        format('items_%s', p_range >> 12))
+    using p_range into answer;
+    return answer;
+end
+$$;
+
+-- The same, from the log alone: the last entry of every item.
+create function orrery.range_fold_digest(p_range bigint) returns text language plpgsql stable as $$
+declare
+    answer text;
+begin
+    execute format($sql$
+        select orrery.digest_format(count(*), sum(orrery.digest_half(h, 1)), sum(orrery.digest_half(h, 17)))
+        from (select md5(row(i.pk, i.id, i.rid, i.etag, i.ts, i.ttl, i.origin, i.lsn, i.op >= 3, i.body)::text) as h
+              from (select distinct on (l.pk, l.id) l.* from orrery.%I l
+                    where l.range_id = $1 order by l.pk, l.id, l.seq desc) i
+              join orrery.ranges g on g.range_id = i.range_id
+              where not (i.op >= 3 and i.ts <= g.purged_ts)) x$sql$,
+        format('log_%s', p_range >> 12))
+    using p_range into answer;
+    return answer;
+end
+$$;
+
+-- What is wrong with a range's numbers; no rows when nothing is.
+create function orrery.range_problems(p_range bigint) returns setof text language plpgsql stable as $$
+begin
+    return query execute format($sql$
+        with g as (select * from orrery.ranges where range_id = $1),
+        l as (select l.*, lag(l.seq) over w as seq_before, lag(l.lsn) over o as lsn_before, lag(l.index) over o as index_before
+              from orrery.%1$I l where l.range_id = $1
+              window w as (order by l.seq), o as (partition by l.origin order by l.seq))
+        select format('range %%s does not exist', $1) where not exists (select from g)
+        union all
+        select format('sequence jumps from %%s to %%s', coalesce(l.seq_before, 0), l.seq) from l
+        where l.seq <> coalesce(l.seq_before, 0) + 1
+        union all
+        select format('origin %%s: (lsn, index) jumps from (%%s, %%s) to (%%s, %%s)', l.origin, l.lsn_before,
+                      l.index_before, l.lsn, l.index) from l
+        where not (l.lsn = coalesce(l.lsn_before, 0) + 1 and l.index = 0
+                   or l.lsn = l.lsn_before and l.index = l.index_before + 1)
+        union all
+        select format('sequence of the range is %%s, of its log %%s', g.seq, m.seq)
+        from g, (select coalesce(max(l.seq), 0) as seq from l) m where g.seq <> m.seq
+        union all
+        select format('vector says %%s for origin %%s, the log %%s', g.vector[o.n], o.n, coalesce(m.lsn, 0))
+        from g cross join generate_series(1, cardinality(g.vector)) o(n)
+        left join (select l.origin, max(l.lsn) as lsn from l group by l.origin) m on m.origin = o.n
+        where g.vector[o.n] <> coalesce(m.lsn, 0)
+        union all
+        select format('item %%s is of lsn %%s, ahead of the vector', i.id, i.lsn)
+        from g join orrery.%2$I i on i.range_id = g.range_id
+        where i.lsn > g.vector[i.origin] or i.seq > g.seq
+        union all
+        select format('claim on key %%s by item %%s, which is not there', c.key_number, c.id)
+        from orrery.unique_claims c left join orrery.%2$I i on i.range_id = $1 and i.pk = c.pk and i.id = c.id
+        where c.range_id = $1 and i.deleted is not false
+        $sql$, format('log_%s', p_range >> 12), format('items_%s', p_range >> 12))
+    using p_range;
+end
+$$;

@@ -1,0 +1,178 @@
+"""A private PostgreSQL for tests: initdb in a temporary directory, Unix socket and a free loopback port.
+
+    with Postgres() as server:
+        server.psql("select 1")
+        psycopg.connect(server.conninfo())
+
+PostgreSQL refuses to run as root; then it runs as `postgres` if there is such a user, else as `nobody`.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+MIGRATIONS = pathlib.Path(__file__).resolve().parents[2] / "schema"
+
+
+def program(name: str) -> str:
+    """Path of a PostgreSQL program: 15's own directory first, then PATH."""
+    for place in (f"/usr/lib/postgresql/15/bin/{name}", shutil.which(name)):
+        if place and os.path.exists(place):
+            return place
+    raise FileNotFoundError(f"PostgreSQL program {name!r} is not installed")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Postgres:
+    """One server; `options` are settings given to the server, such as {"shared_buffers": "256MB"}."""
+
+    def __init__(self, options: dict[str, str] | None = None, database: str = "orrery"):
+        self.options = {"shared_buffers": "128MB", "max_connections": "60", "fsync": "on", **(options or {})}
+        self.database = database
+        self.port = free_port()
+        self.directory = pathlib.Path(tempfile.mkdtemp(prefix="orrery-pg-"))
+        self.data = self.directory / "data"
+        self.process: subprocess.Popen | None = None
+        self.user = self._unprivileged_user()
+
+    def __enter__(self) -> "Postgres":
+        try:
+            self.initialise()
+            self.start()
+            with self.connect("postgres", autocommit=True) as connection:
+                connection.execute(f'create database "{self.database}"')
+        except BaseException:
+            self.remove()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.remove()
+
+    @staticmethod
+    def _unprivileged_user() -> pwd.struct_passwd | None:
+        if os.geteuid() != 0:
+            return None
+        for name in ("postgres", "nobody"):
+            try:
+                return pwd.getpwnam(name)
+            except KeyError:
+                continue
+        raise RuntimeError("no unprivileged user to run PostgreSQL as")
+
+    def _identity(self) -> dict:
+        if self.user is None:
+            return {}
+        return {"user": self.user.pw_uid, "group": self.user.pw_gid, "extra_groups": []}
+
+    def initialise(self) -> None:
+        if self.user is not None:
+            os.chown(self.directory, self.user.pw_uid, self.user.pw_gid)
+        subprocess.run(
+            [program("initdb"), "-D", self.data, "-U", "orrery", "-A", "trust", "-E", "UTF8", "--locale=C",
+             "--data-checksums", "--no-sync"],
+            check=True, stdout=subprocess.DEVNULL, cwd=self.directory, **self._identity())
+
+    def start(self) -> None:
+        assert self.process is None, "already running"
+        arguments = [program("postgres"), "-D", str(self.data), "-k", str(self.directory),
+                     "-p", str(self.port), "-c", "listen_addresses=127.0.0.1"]
+        for name, value in self.options.items():
+            arguments += ["-c", f"{name}={value}"]
+        log = open(self.log_path, "ab")
+        with log:
+            self.process = subprocess.Popen(arguments, stdout=log, stderr=log, cwd=self.directory,
+                                            start_new_session=True, **self._identity())
+        self.wait_ready()
+
+    def wait_ready(self, timeout_s: float = 60) -> None:
+        deadline = time.monotonic() + timeout_s
+        while True:
+            ready = subprocess.run([program("pg_isready"), "-q", "-h", self.directory, "-p", str(self.port)], check=False)
+            if ready.returncode == 0:
+                return
+            if self.process is None or self.process.poll() is not None:
+                raise RuntimeError(f"PostgreSQL ended at its start:\n{self.log_path.read_text(errors='replace')[-2000:]}")
+            if time.monotonic() > deadline:
+                raise TimeoutError("PostgreSQL is not ready")
+            time.sleep(0.02)
+
+    @property
+    def log_path(self) -> pathlib.Path:
+        return self.directory / "server.log"
+
+    def stop(self) -> None:
+        """Fast shutdown: connections are ended, data are flushed."""
+        if self.process is not None:
+            if self.process.poll() is None:
+                self.process.send_signal(signal.SIGINT)
+                try:
+                    self.process.wait(30)
+                except subprocess.TimeoutExpired:
+                    self.kill9()
+            self.process = None
+
+    def kill9(self) -> None:
+        """Crash: postmaster and every backend die at once, as in a power cut without the loss of the page cache."""
+        if self.process is None:
+            return
+        for pid in [*self._backends(), self.process.pid]:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        self.process.wait()
+        self.process = None
+        while self._holds_port():
+            time.sleep(0.01)
+
+    def _backends(self) -> list[int]:
+        assert self.process is not None
+        children = pathlib.Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        return [int(pid) for pid in children.read_text().split()] if children.exists() else []
+
+    def _holds_port(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def restart(self) -> None:
+        self.stop()
+        self.start()
+
+    def remove(self) -> None:
+        self.stop()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def conninfo(self, database: str | None = None, tcp: bool = False) -> str:
+        host = "127.0.0.1" if tcp else self.directory
+        return f"host={host} port={self.port} user=orrery dbname={database or self.database}"
+
+    def connect(self, database: str | None = None, **options):
+        import psycopg  # only tests that speak SQL themselves need it
+
+        return psycopg.connect(self.conninfo(database), **options)
+
+    def migrate(self) -> None:
+        """Apply schema/NNNN_*.sql as `orrery migrate` does, for tests that run without the program."""
+        with self.connect() as connection:
+            connection.execute("create schema if not exists orrery")
+            connection.execute("create table if not exists orrery.schema_migrations"
+                               " (version int primary key, name text, applied_at timestamptz default now())")
+        for path in sorted(MIGRATIONS.glob("[0-9][0-9][0-9][0-9]_*.sql")):
+            with self.connect() as connection:
+                connection.execute(path.read_text())
+                connection.execute("insert into orrery.schema_migrations (version, name) values (%s, %s)",
+                                   (int(path.name[:4]), path.name))
