@@ -88,14 +88,14 @@ static const struct setting settings[] = {
      "name of the account"},
     {"region", NULL, TEXT, SERVE, AT(region_name), "West US", 0, 0, NULL, check_region, "NAME",
      "name of this region"},
-    {"ordinal", NULL, NUMBER, SERVE, AT(region_ordinal), "1", 1, 255, NULL, NULL, "N",
+    {"ordinal", NULL, NUMBER, SERVE | MIGRATE, AT(region_ordinal), "1", 1, 255, NULL, NULL, "N",
      "number of this region in the account, never given to another"},
     {"consistency", NULL, CHOICE, GATEWAY, AT(consistency), "Session", 0, 0, levels, NULL, "LEVEL",
      "default consistency level of the account"},
 
     {"listen", NULL, TEXT, GATEWAY, AT(listen_address), "127.0.0.1", 0, 0, NULL, check_address, "ADDRESS",
      "IP address to listen on; 0.0.0.0 or :: for all"},
-    {"https-port", "PORT", PORT, SERVE, AT(https_port), "8081", 0, 65535, NULL, NULL, "PORT",
+    {"port", "PORT", PORT, SERVE, AT(https_port), "8081", 0, 65535, NULL, NULL, "PORT",
      "port for HTTPS; 0 for any free one, none for no HTTPS"},
     {"http-port", NULL, PORT, SERVE, AT(http_port), NULL, 0, 65535, NULL, NULL, "PORT",
      "port for plain HTTP; 0 for any free one, none for no plain HTTP; default: the HTTPS port and 100"},
@@ -920,6 +920,15 @@ char **config_environment(const struct config *config, enum config_command child
     return result;
 }
 
+bool config_is_given(const struct config *config, const char *name)
+{
+    for (size_t i = 0; i < ARRAY_LEN(settings); i++) {
+        if (strcmp(settings[i].name, name) == 0 && (settings[i].commands & config->command) != 0)
+            return config->texts[i] != NULL;
+    }
+    return false;
+}
+
 void config_finish(struct config *config)
 {
     for (size_t i = 0; i < CONFIG_SETTINGS_MAX; i++)
@@ -994,8 +1003,8 @@ static void print_program_help(FILE *out)
     }
     fprintf(out, "\n\"orrery COMMAND --help\" lists the options of a command. Options may also "
                  "stand in a file (--config\n"
-                 "FILE, lines of name = value) and in the environment (ORRERY_HTTPS_PORT for "
-                 "--https-port); flags win\n"
+                 "FILE, lines of name = value) and in the environment (ORRERY_HTTP_PORT for "
+                 "--http-port); flags win\n"
                  "over the environment, the environment over the file.\n\n"
                  "exit status: 0 done; 1 it could not be done, or a check found something wrong; 2 "
                  "wrong usage\n");

@@ -8,9 +8,9 @@
  * setting of another command is refused as a flag and skipped in the file and the environment,
  * which several commands share.
  *
- *   flag         --https-port 8081, --https-port=8081; switches alone or with =yes, =no
- *   environment  ORRERY_HTTPS_PORT=8081; some have an alias that users of the emulator know (PORT)
- *   file         https-port = 8081     # rest of the line is a comment; "quotes" keep a # or outer
+ *   flag         --http-port 8181, --http-port=8181; switches alone or with =yes, =no
+ *   environment  ORRERY_HTTP_PORT=8181; some have an alias that users of the emulator know (PORT)
+ *   file         http-port = 8181      # rest of the line is a comment; "quotes" keep a # or outer
  * spaces
  */
 #ifndef ORRERY_BASE_CONFIG_H
@@ -150,6 +150,9 @@ void config_finish(struct config *config);
  */
 char **config_environment(const struct config *config, enum config_command child,
                           char **environment, const char *const *extra) MUST_CHECK;
+
+/* Was a setting given, in any layer, rather than left at its default? */
+bool config_is_given(const struct config *config, const char *name);
 
 const char *config_command_name(enum config_command command);
 
