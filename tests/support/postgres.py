@@ -47,6 +47,7 @@ class Postgres:
         self.data = self.directory / "data"
         self.process: subprocess.Popen | None = None
         self.user = self._unprivileged_user()
+        self.role = "orrery"  # who conninfo() connects as; the superuser unless a test makes another
 
     def __enter__(self) -> "Postgres":
         try:
@@ -158,7 +159,8 @@ class Postgres:
 
     def conninfo(self, database: str | None = None, tcp: bool = False) -> str:
         host = "127.0.0.1" if tcp else self.directory
-        return f"host={host} port={self.port} user=orrery dbname={database or self.database}"
+        role = "orrery" if database == "postgres" else self.role
+        return f"host={host} port={self.port} user={role} dbname={database or self.database}"
 
     def connect(self, database: str | None = None, **options):
         import psycopg  # only tests that speak SQL themselves need it
