@@ -383,6 +383,9 @@ declare
     covered  bigint;
     start    bigint;
 begin
+    if not pg_try_advisory_xact_lock(hashtext('orrery.log_extend'), p_number::integer) then
+        return false;  -- another gateway is at it
+    end if;
     select coalesce(max(g.seq), 0) from orrery.ranges g where g.container = p_number into furthest;
     select max(split_part(c.relname, '_', 3)::bigint + step)
     from pg_inherits h join pg_class c on c.oid = h.inhrelid
@@ -391,7 +394,7 @@ begin
         return false;
     end if;
     start := coalesce(covered, 0);
-    if furthest >= start then
+    if furthest > 0 and furthest >= start then
         start := (furthest / step + 2) * step;
     end if;
     part := format('%s_%s', log, start);
@@ -399,5 +402,7 @@ begin
     execute format('alter table orrery.%I attach partition orrery.%I for values from (%s) to (%s)',
                    log, part, start, start + step);
     return true;
+exception when check_violation then
+    return false;  -- a range has just passed the start; the next call begins beyond it
 end
 $$;

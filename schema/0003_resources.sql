@@ -88,7 +88,7 @@ declare
 begin
     perform orrery.range_lock(0);
     with recursive tree(number, pk, id, depth) as (
-        select i.rid, p_pk, p_id, 0
+        select i.rid, p_pk, p_id collate "C", 0
         from (select) one
         left join orrery.items_0 i on i.range_id = 0 and i.pk = p_pk and i.id = p_id and not i.deleted
         union all
@@ -126,6 +126,9 @@ declare
     number bigint;
     reaped integer := 0;
 begin
+    if not pg_try_advisory_xact_lock(hashtext('orrery.container_reap'), 0) then
+        return 0;  -- another gateway is at it
+    end if;
     for number in
         select g.container from orrery.ranges g group by g.container having bool_and(g.state = 'dropped') limit p_limit
     loop
