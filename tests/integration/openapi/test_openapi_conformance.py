@@ -178,6 +178,8 @@ def containers(walk, db):
     ranges = walk(200, f"GET {one}/pkranges", **where)
     walk(304, f"GET {one}/pkranges", headers={"a-im": "Incremental Feed", "if-none-match": ranges.headers["etag"]}, **where)
     assert walk(200, f"GET {one}/conflicts", **where).json()["Conflicts"] == []
+    for method in ("GET", "DELETE"):
+        walk(404, f"{method} {one}/conflicts/{{conflict}}", conflict="none", **where)
     return container
 
 
