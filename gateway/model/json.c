@@ -791,15 +791,34 @@ static const char *space_end(const char *at, const char *end)
     return at;
 }
 
+/* First quote or backslash; eight bytes at a time as skip_plain does, but beyond ASCII nothing
+ * stops. */
+static inline const char *find_quote(const char *at, const char *end)
+{
+    const uint64_t ones = 0x0101010101010101, tops = 0x8080808080808080;
+
+    for (; end - at >= 8; at += 8) {
+        uint64_t word = load8(at);
+        uint64_t quote = word ^ (ones * '"'), backslash = word ^ (ones * '\\');
+        uint64_t hits = (((quote - ones) & ~quote) | ((backslash - ones) & ~backslash)) & tops;
+        if (hits != 0)
+            return at + __builtin_ctzll(hits) / 8;
+    }
+    while (at < end && *at != '"' && *at != '\\')
+        at++;
+    return at;
+}
+
 static const char *string_end(const char *at, const char *end)
 {
-    for (at++; at < end; at++) {
-        at = skip_plain(at, end);
+    at++;
+    while (at < end) {
+        at = find_quote(at, end);
         if (at == end)
             break;
         if (*at == '"')
             return at + 1;
-        at += *at == '\\'; /* what follows a backslash is no end */
+        at += 2; /* what follows a backslash is no end */
     }
     return end;
 }
@@ -861,22 +880,32 @@ static struct slice cursor_take(struct json_cursor *cursor)
     return value;
 }
 
-bool json_next_member(struct json_cursor *cursor, struct slice *name, struct slice *value)
+/* The name at the cursor; the cursor moves to its value. */
+static struct slice name_take(struct json_cursor *cursor)
 {
-    if (cursor->at >= cursor->end || *cursor->at != '"')
-        return false;
     const char *end = string_end(cursor->at, cursor->end);
-    *name = slice_make(cursor->at, (size_t) (end - cursor->at));
+    struct slice name = slice_make(cursor->at, (size_t) (end - cursor->at));
+
     end = space_end(end, cursor->end);
     assert(end < cursor->end && *end == ':');
     cursor->at = space_end(end + 1, cursor->end);
+    return name;
+}
+
+bool json_next_member(struct json_cursor *cursor, struct slice *name, struct slice *value)
+{
+    assert(cursor->at < cursor->end);
+    if (*cursor->at != '"')
+        return false;
+    *name = name_take(cursor);
     *value = cursor_take(cursor);
     return true;
 }
 
 bool json_next_element(struct json_cursor *cursor, struct slice *value)
 {
-    if (cursor->at >= cursor->end || *cursor->at == ']')
+    assert(cursor->at < cursor->end);
+    if (*cursor->at == ']')
         return false;
     *value = cursor_take(cursor);
     return true;
@@ -929,26 +958,64 @@ bool json_string_decode(struct slice string, struct arena *arena, struct slice *
     return true;
 }
 
-bool json_find(struct slice object, struct slice name, struct slice *value)
+/* Begin of a value, up to the end of the outer text. */
+static struct slice value_from(const char *at, const char *end)
 {
-    struct slice found_name;
+    return slice_make(at, (size_t) (end - at));
+}
 
+bool json_enter_member(struct slice object, struct slice name, struct slice *value)
+{
     if (json_type(object) != JSON_OBJECT)
         return false;
     struct json_cursor cursor = json_iterate(object);
-    while (json_next_member(&cursor, &found_name, value))
-        if (json_string_equals(found_name, name))
+    while (*cursor.at == '"') {
+        struct slice found_name = name_take(&cursor);
+        if (json_string_equals(found_name, name)) {
+            *value = value_from(cursor.at, cursor.end);
             return true;
+        }
+        cursor_take(&cursor);
+    }
     return false;
+}
+
+bool json_enter_element(struct slice array, size_t index, struct slice *value)
+{
+    if (json_type(array) != JSON_ARRAY)
+        return false;
+    struct json_cursor cursor = json_iterate(array);
+    while (*cursor.at != ']') {
+        if (index-- == 0) {
+            *value = value_from(cursor.at, cursor.end);
+            return true;
+        }
+        cursor_take(&cursor);
+    }
+    return false;
+}
+
+struct slice json_measure(struct slice entered)
+{
+    const char *end = value_end(entered.ptr, entered.ptr + entered.len);
+
+    return slice_make(entered.ptr, (size_t) (end - entered.ptr));
+}
+
+bool json_find(struct slice object, struct slice name, struct slice *value)
+{
+    return json_find_path(object, &name, 1, value);
 }
 
 bool json_find_path(struct slice value, const struct slice *names, size_t names_count,
                     struct slice *found)
 {
-    *found = value;
+    struct slice entered = value;
+
     for (size_t i = 0; i < names_count; i++)
-        if (!json_find(*found, names[i], found))
+        if (!json_enter_member(entered, names[i], &entered))
             return false;
+    *found = json_measure(entered);
     return true;
 }
 

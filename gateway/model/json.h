@@ -86,6 +86,16 @@ bool json_find(struct slice object, struct slice name, struct slice *value);
 bool json_find_path(struct slice value, const struct slice *names, size_t names_count,
                     struct slice *found);
 
+/*
+ * Step down to a member or an element without measuring it: *value begins there and reaches to the
+ * end of the outer text. It may be entered again, iterated and asked for its type; json_measure
+ * gives its own span. A deep path costs one walk this way, however much lies inside each level.
+ * False when the value is no object (array) or lacks it.
+ */
+bool json_enter_member(struct slice object, struct slice name, struct slice *value);
+bool json_enter_element(struct slice array, size_t index, struct slice *value);
+struct slice json_measure(struct slice entered);
+
 /* The double nearest to a number, always finite. */
 double json_number(struct slice number);
 
