@@ -11,6 +11,7 @@ import pathlib
 import hypothesis
 import pytest
 import schemathesis
+from hypothesis import configuration
 from schemathesis import checks, generation
 from schemathesis.specs.openapi import checks as document_checks
 
@@ -29,6 +30,7 @@ CHECKS = [
 # A success without a body is only told in words: an operation with this header may have one.
 MINIMAL = ("prefer", "x-ms-cosmos-populate-content-response-on-write")
 
+configuration.set_hypothesis_home_dir(openapi.CACHE / "hypothesis")
 schema = schemathesis.openapi.from_path(
     pathlib.Path(openapi.PATH),
     config=schemathesis.Config.from_dict({
