@@ -1,0 +1,40 @@
+/*
+ * What is wrong with a query, in the words and the shape of the service.
+ *
+ * The message of the fault (status 400) is a JSON text that clients look into:
+ *
+ *     {"errors":[{"severity":"Error","location":{"start":7,"end":14},"code":"SC2005","message":"…"}]}
+ *
+ * with 0-based offsets, end exclusive, counted in UTF-16 code units of the query text.
+ * source: the service's error reference; the located examples are in
+ * tests/unit/test_query_parser.c.
+ */
+#ifndef ORRERY_QUERY_DIAGNOSIS_H
+#define ORRERY_QUERY_DIAGNOSIS_H
+
+#include "base/compiler.h"
+#include "base/fault.h"
+#include "base/slice.h"
+
+#include <stdint.h>
+
+/* Bytes [start, end) of the query text. */
+struct span {
+    uint32_t start, end;
+};
+
+/* A located error such as SC1001. Returns false. */
+bool diagnosis_set(struct fault *fault, struct slice text, struct span span, const char *code,
+                   const char *format, ...) PRINTF_LIKE(5, 6);
+
+/* SC1001 at these bytes of the text, or at its end. Returns false. */
+bool diagnosis_syntax(struct fault *fault, struct slice text, struct span span);
+
+/*
+ * Something that the language has and this server does not, by name. No code of the service fits,
+ * so the shape is its second one, {"Errors":["…"]}. Returns false.
+ */
+bool diagnosis_unsupported(struct fault *fault, struct slice text, struct span span,
+                           const char *what);
+
+#endif

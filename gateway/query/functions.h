@@ -1,0 +1,70 @@
+/*
+ * The built-in functions: one table of name, number of arguments and what computes them.
+ *
+ * A row without an evaluator is a function that the language has and this server does not; it is
+ * refused by name. Unknown names are another error, SC2005.
+ */
+#ifndef ORRERY_QUERY_FUNCTIONS_H
+#define ORRERY_QUERY_FUNCTIONS_H
+
+#include "base/compiler.h"
+#include "base/slice.h"
+#include "query/eval.h"
+
+#include <limits.h>
+
+/* Any number of arguments. */
+#define FUNCTION_ARGS_ANY UINT_MAX
+
+/* NULL is undefined, among the arguments too where the function says that it sees them. */
+typedef const cJSON *function_evaluate(struct eval *eval, const cJSON *const *args, size_t count);
+
+struct function {
+    const char *name; /* as the documentation spells it; matched in any letter case */
+    unsigned args_min, args_max;
+    function_evaluate *evaluate;
+    bool sees_undefined;    /* otherwise an undefined argument makes the result undefined */
+    const char *fault_code; /* allowed in ORDER BY RANK only: the error elsewhere */
+};
+
+/* NULL when the language has no such function. */
+const struct function *function_find(struct slice name);
+
+bool function_takes(const struct function *function, size_t args_count);
+
+/* "2", "2 to 3" or "at least 2". */
+void function_describe_arguments(const struct function *function, char *text, size_t size);
+
+/* functions_type.c, functions_math.c, functions_string.c, functions_array.c, functions_date.c */
+#define FUNCTION_EVALUATORS(ROW)                                                                   \
+    ROW(is_array)                                                                                  \
+    ROW(is_bool)                                                                                   \
+    ROW(is_defined) ROW(is_null) ROW(is_number) ROW(is_object) ROW(is_string) ROW(                 \
+        is_primitive) ROW(is_integer) ROW(is_finite_number) ROW(is_datetime) ROW(iif) ROW(choose)  \
+        ROW(abs) ROW(acos) ROW(asin) ROW(atan) ROW(atn2) ROW(ceiling) ROW(cos) ROW(cot) ROW(       \
+            degrees) ROW(exp) ROW(floor) ROW(log) ROW(log10) ROW(pi) ROW(power) ROW(radians)       \
+            ROW(round) ROW(sign) ROW(sin) ROW(sqrt) ROW(square) ROW(tan) ROW(trunc) ROW(           \
+                number_bin) ROW(int_add) ROW(int_sub) ROW(int_mul) ROW(int_div) ROW(int_mod)       \
+                ROW(int_and) ROW(int_or) ROW(int_xor) ROW(int_not) ROW(int_shift_left) ROW(        \
+                    int_shift_right) ROW(concat) ROW(contains) ROW(startswith) ROW(endswith)       \
+                    ROW(stringequals) ROW(index_of) ROW(last_index_of) ROW(left) ROW(right) ROW(   \
+                        substring) ROW(length) ROW(lower) ROW(upper) ROW(ltrim) ROW(rtrim)         \
+                        ROW(trim) ROW(replace) ROW(replicate) ROW(reverse) ROW(substring_before)   \
+                            ROW(substring_after) ROW(last_substring_before) ROW(                   \
+                                last_substring_after) ROW(string_join) ROW(string_split)           \
+                                ROW(to_string) ROW(string_to_array) ROW(string_to_object) ROW(     \
+                                    string_to_number) ROW(string_to_boolean) ROW(string_to_null)   \
+                                    ROW(contains_all_cs) ROW(contains_all_ci) ROW(contains_any_cs) \
+                                        ROW(contains_any_ci) ROW(array_concat) ROW(array_contains) \
+                                            ROW(array_contains_any) ROW(array_contains_all)        \
+                                                ROW(array_length) ROW(array_slice) ROW(array_avg)  \
+                                                    ROW(array_sum) ROW(array_min) ROW(array_max)   \
+                                                        ROW(array_median) ROW(object_to_array)     \
+                                                            ROW(set_intersect) ROW(set_union)      \
+                                                                ROW(set_difference) ROW(set_equal)
+
+#define ROW(name) function_evaluate function_##name;
+FUNCTION_EVALUATORS(ROW)
+#undef ROW
+
+#endif
