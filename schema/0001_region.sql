@@ -36,15 +36,15 @@ insert into orrery.topology values (257, 'open', '{}');
 -- One small hot row per range; its row lock is the lock of the range. range_id = container number << 12 | index.
 -- origin: this region's ordinal, kept here so that a write reads one row. seq: local sequence of the last log
 -- entry. vector[o]: highest LSN of origin o. committed: a lower bound of what the whole account has.
--- rid_counter: the last one given out. default_ttl: null off, -1 on without default, else seconds.
--- purged_ts: tombstones up to this ts may be gone. Low fillfactor: every update stays on the page (HOT).
+-- state: online, read-only, splitting, gone, dropped. rid_counter: the last one given out. default_ttl: null off, -1 on without default, else seconds.
+-- purged_ts: tombstones up to this ts may be gone. No check constraints: every statement would parse them again. Low fillfactor: every update stays on the page (HOT).
 create table orrery.ranges (
     range_id        bigint primary key,
     container       bigint not null,
-    index           integer not null check (index between 0 and 4095),
+    index           integer not null,
     epk_min         bytea not null,
     epk_max         bytea not null,
-    state           text not null default 'online' check (state in ('online', 'read-only', 'splitting', 'gone', 'dropped')),
+    state           text not null default 'online',
     epoch           bigint not null,
     origin          smallint not null,
     seq             bigint not null default 0,
@@ -53,8 +53,7 @@ create table orrery.ranges (
     committed       bigint[] not null,
     default_ttl     integer,
     has_unique_keys boolean not null default false,
-    purged_ts       bigint not null default 0,
-    check (range_id = (container << 12 | index))
+    purged_ts       bigint not null default 0
 ) with (fillfactor = 10, autovacuum_vacuum_threshold = 20000, autovacuum_vacuum_scale_factor = 0,
         autovacuum_analyze_threshold = 20000, autovacuum_analyze_scale_factor = 0);
 
@@ -113,7 +112,13 @@ language sql immutable parallel safe as $$
     select vector[1:origin - 1] || lsn || vector[origin + 1:]
 $$;
 
--- Where the remaining values of a unique key would not fit an index page, a digest stands for them. Encoded values
+-- Context of the next entry of an origin: the vector before it; null when no other origin ever wrote, which says the same.
+create function orrery.vector_context(vector bigint[], origin smallint) returns bigint[]
+language sql immutable parallel safe as $$
+    select case when cardinality(vector) > 1 and 0 <> any (vector[1:origin - 1] || vector[origin + 1:]) then vector end
+$$;
+
+-- Where the values of a unique key would not fit an index page, a digest stands for them. Encoded values
 -- start with a type byte below 0x10, so 0xff keeps both apart.
 create function orrery.claim_value(value bytea) returns bytea
 language sql immutable parallel safe as $$

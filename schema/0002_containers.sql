@@ -1,8 +1,12 @@
 -- The two tables of a container and the function that writes them, from one template.
 
 -- Source of write_<n>. {items}, {log}, {write} become the container's own names, so that every plan is cached and
--- names one pair of tables. Operations are decided in a loop (conditions, unique keys, transactions), then written
--- by sets; a lone operation is written by single-row statements, which cost half as much.
+-- names one pair of tables. Three things keep it fast:
+-- * A lone operation has a path of single-row statements with as few plpgsql expressions as possible: each costs a
+--   microsecond or two to set up again in every transaction, which was half of a lone write.
+-- * Batches are decided in a loop (conditions, unique keys, transactions), then written by sets.
+-- * Lookups by array go through "lateral ... limit 1", which leaves the planner one way: by the whole key. While a
+--   table is young it takes one range for two rows, and would scan the range once per operation, for minutes.
 create function orrery.write_source() returns text language sql immutable as $source$ select $template$
 create function orrery.{write}(
     p_range bigint, p_epoch bigint, p_writer bigint, p_sequence bigint, p_now bigint,
@@ -11,176 +15,179 @@ create function orrery.{write}(
     p_claim_op integer[], p_claim_key smallint[], p_claim_value bytea[])
 returns table (n integer, status smallint, substatus integer, lsn bigint, ts bigint, rid bigint, etag uuid,
                epoch bigint, vector bigint[])
-language plpgsql as $function$
+language plpgsql rows 32 as $function$
 #variable_conflict use_column
 declare
-    ops       integer := cardinality(p_kind);
     r         record;      -- the range
-    b         record;      -- this writer's last batch
     o         record;      -- an operation and the item it meets
-    statuses  smallint[] := array_fill(null::smallint, array[ops]);
+    last      bigint;      -- sequence of this writer's last batch
+    code      smallint;
+    lsn_now   bigint;
+    -- from here on, one element per operation
+    ops       integer;
+    statuses  smallint[];
     subs      integer[];   -- null while all are zero
-    lsns      bigint[] := array_fill(null::bigint, array[ops]);
-    tss       bigint[] := lsns;
-    rids      bigint[] := lsns;
-    seqs      bigint[] := lsns;   -- null: writes nothing
-    prevs     bigint[] := lsns;   -- LSN of the version replaced
-    indexes   integer[] := array_fill(null::integer, array[ops]);
-    failed    integer[] := '{}';  -- transactions
-    passed    boolean[];          -- operations, only for unique keys
+    lsns      bigint[];
+    tss       bigint[];    -- null: writes nothing
+    rids      bigint[];
+    seqs      bigint[];
+    prevs     bigint[];    -- LSN of the version replaced
+    indexes   integer[];   -- in the transaction
+    passed    boolean[];   -- only for unique keys
+    failed    integer[];   -- transactions, not operations
     txn       integer;
     txn_last  integer;
-    index_now integer := 0;
-    lsn_now   bigint;
+    index_now integer;
     seq_now   bigint;
     counter   bigint;
-    vec       bigint[];
-    alone     boolean;            -- no other origin has ever written here: the context is implied
-    one_pk    bytea;
-    one_id    text;
-    one_etag  uuid;
-    one_ttl   integer;
-    one_ts    bigint;
-    one_rid   bigint;
-    one_prev  bigint;
-    one_kind  smallint;
-    one_body  text;
-    one_doc   jsonb;
-    context   bigint[];
 begin
     -- 1. The range's lock, first and by UPDATE: later statements see what the holder before us committed.
     update orrery.ranges g set seq = g.seq where g.range_id = p_range
-    returning g.seq, g.epoch, g.state, g.origin, g.vector, g.rid_counter, g.default_ttl, g.has_unique_keys into r;
+    returning g.seq, g.epoch, g.state, g.origin, g.vector, g.vector[g.origin] as lsn, g.rid_counter, g.default_ttl,
+              g.has_unique_keys, orrery.vector_context(g.vector, g.origin) as context into r;
 
     -- 2. A batch is executed once. It answers the same again even when the epoch has moved since.
-    if p_writer is not null then
-        select * from orrery.batches w where w.range_id = p_range and w.writer = p_writer into b;
-        if b.sequence = p_sequence then
-            return query
-            select x.n::integer, x.status, coalesce(b.substatus[x.n], 0), x.lsn, x.ts, x.rid,
-                   case when x.status < 300 and x.rid is not null then p_etag[x.n] end, b.epoch,
-                   orrery.vector_with(b.vector, b.origin, x.lsn)
-            from unnest(b.status, b.lsn, b.ts, b.rid) with ordinality as x(status, lsn, ts, rid, n);
-            return;
-        elsif b.sequence > p_sequence then  -- a late twin: nobody waits for its answer
+    select w.sequence from orrery.batches w where w.range_id = p_range and w.writer = p_writer into last;
+    if last >= p_sequence then
+        if last > p_sequence then  -- a late twin: nobody waits for its answer
             return query select x, 408::smallint, 0, null::bigint, null::bigint, null::bigint, null::uuid, r.epoch, r.vector
-            from generate_series(1, ops) x;
+            from generate_series(1, cardinality(p_kind)) x;
             return;
         end if;
-    end if;
-
-    if r.state is distinct from 'online' or r.epoch <> p_epoch then
+        return query
+        select x.n::integer, x.status, coalesce(w.substatus[x.n], 0), x.lsn, x.ts, x.rid,
+               case when x.rid is not null then p_etag[x.n] end, w.epoch, orrery.vector_with(w.vector, w.origin, x.lsn)
+        from orrery.batches w
+        cross join unnest(w.status, w.lsn, w.ts, w.rid) with ordinality as x(status, lsn, ts, rid, n)
+        where w.range_id = p_range and w.writer = p_writer;
+        return;
+    elsif r.state is distinct from 'online' or r.epoch <> p_epoch then
         return query select x, 410::smallint, 1002, null::bigint, null::bigint, null::bigint, null::uuid, r.epoch, r.vector
-        from generate_series(1, ops) x;
+        from generate_series(1, cardinality(p_kind)) x;
         return;
     end if;
+    lsn_now := r.lsn;
 
-    vec := r.vector;
-    lsn_now := vec[r.origin];
-    seq_now := r.seq;
-    counter := r.rid_counter;
-    alone := cardinality(vec) = 1 or 0 = all (orrery.vector_with(vec, r.origin, 0));
-
-    if ops = 1 and not r.has_unique_keys then
+    if cardinality(p_kind) = 1 and not r.has_unique_keys then
         -- 3a. One operation.
-        one_pk := p_pk[1]; one_id := p_id[1]; one_kind := p_kind[1];
-        if octet_length(one_pk) + octet_length(one_id) > 2600 then
-            statuses[1] := 400;
-        else
-            select i.rid, i.etag, i.ts, i.lsn, orrery.is_live(i.deleted, i.ts, i.ttl, r.default_ttl, p_now) as live
-            from orrery.{items} i where i.range_id = p_range and i.pk = one_pk and i.id = one_id into o;
-            statuses[1] := orrery.write_status(one_kind, o.live is true, o.etag, p_if_match[1], p_flags[1], o.rid, p_rid[1]);
-        end if;
-        if statuses[1] < 300 and one_kind < 4 then
-            lsn_now := lsn_now + 1;
-            seq_now := seq_now + 1;
-            one_ts := greatest(p_now, o.ts);
-            one_etag := p_etag[1];
-            if o.live then
-                one_rid := o.rid; one_prev := o.lsn;
-            else
-                one_rid := p_rid[1];
-                if one_rid is null then
-                    counter := counter + 1;
-                    one_rid := (counter << 20) | ((p_range & 4095) << 8) | r.origin;
-                end if;
-            end if;
-            if not alone then
-                context := orrery.vector_with(vec, r.origin, lsn_now - 1);
-            end if;
-            if one_kind <> 3 then
-                one_ttl := p_ttl[1]; one_body := p_body[1];
-                one_doc := coalesce(p_doc[1], one_body)::jsonb;
-            end if;
+        select i.rid, i.etag, i.ts, i.lsn, orrery.is_live(i.deleted, i.ts, i.ttl, r.default_ttl, p_now) as live
+        from orrery.{items} i where i.range_id = p_range and i.pk = p_pk[1] and i.id = p_id[1] into o;
+        code := case when octet_length(p_pk[1]) + octet_length(p_id[1]) > 2600 then 400
+                     else orrery.write_status(p_kind[1], o.live is true, o.etag, p_if_match[1], p_flags[1], o.rid, p_rid[1]) end;
+        if code < 300 and p_kind[1] < 4 then
+            lsn_now := r.lsn + 1;
             insert into orrery.{items} as i
                 (range_id, rid, lsn, seq, ts, etag, ttl, origin, deleted, pk, id, context, body, doc)
-            values (p_range, one_rid, lsn_now, seq_now, one_ts, one_etag, one_ttl, r.origin, one_kind = 3,
-                    one_pk, one_id, context, one_body, one_doc)
+            values (p_range,
+                    case when o.live then o.rid
+                         else coalesce(p_rid[1], ((r.rid_counter + 1) << 20) | ((p_range & 4095) << 8) | r.origin) end,
+                    lsn_now, r.seq + 1, greatest(p_now, o.ts), p_etag[1], case when p_kind[1] <> 3 then p_ttl[1] end,
+                    r.origin, p_kind[1] = 3, p_pk[1], p_id[1], r.context,
+                    case when p_kind[1] <> 3 then p_body[1] end,
+                    case when p_kind[1] <> 3 then coalesce(p_doc[1], p_body[1])::jsonb end)
             on conflict (range_id, pk, id) do update set
                 rid = excluded.rid, lsn = excluded.lsn, seq = excluded.seq, ts = excluded.ts, etag = excluded.etag,
                 ttl = excluded.ttl, origin = excluded.origin, deleted = excluded.deleted, context = excluded.context,
-                body = excluded.body, doc = excluded.doc;
+                body = excluded.body, doc = excluded.doc
+            returning i.ts, i.rid into ts, rid;
             insert into orrery.{log}
                 (range_id, seq, lsn, epoch, rid, ts, prev_lsn, etag, ttl, index, origin, op, pk, id, context, body)
-            values (p_range, seq_now, lsn_now, r.epoch, one_rid, one_ts, one_prev, one_etag, one_ttl, 0, r.origin,
-                    case when one_kind = 3 then 3 when one_prev is null then 1 else 2 end,
-                    one_pk, one_id, context, one_body);
-            tss[1] := one_ts; rids[1] := one_rid;
+            values (p_range, r.seq + 1, lsn_now, r.epoch, rid, ts, case when o.live then o.lsn end, p_etag[1],
+                    case when p_kind[1] <> 3 then p_ttl[1] end, 0, r.origin,
+                    case when p_kind[1] = 3 then 3 when o.live then 2 else 1 end,
+                    p_pk[1], p_id[1], r.context, case when p_kind[1] <> 3 then p_body[1] end);
+            update orrery.ranges g set
+                seq = g.seq + 1, vector = orrery.vector_with(g.vector, g.origin, lsn_now),
+                rid_counter = g.rid_counter + case when o.live or p_rid[1] is not null then 0 else 1 end
+            where g.range_id = p_range;
         end if;
-        lsns[1] := lsn_now;
-    else
-        -- 3b. Decide every operation.
-        if (select count(*) from (select distinct d.pk, d.id from unnest(p_pk, p_id) d(pk, id)) u) <> ops then
-            raise exception 'two operations on one item in a batch of range %', p_range;
+        if p_writer is null then
+            n := 1; status := code; substatus := 0; lsn := lsn_now; epoch := r.epoch;
+            etag := case when rid is not null then p_etag[1] end;
+            vector := orrery.vector_with(r.vector, r.origin, lsn_now);
+            return next;
+            return;
         end if;
-        if r.has_unique_keys then
-            passed := array_fill(false, array[ops]);
-        end if;
-        for o in
-            select x.n, x.txn, x.kind, i.ts, i.lsn, i.rid, l.live,
-                   case when octet_length(x.pk) + octet_length(x.id) > 2600 then 400::smallint
-                        else orrery.write_status(x.kind, l.live, i.etag, x.if_match, x.flags, i.rid, x.rid)
-                   end as status
-            from unnest(p_txn, p_kind, p_flags, p_if_match, p_rid, p_pk, p_id)
-                     with ordinality x(txn, kind, flags, if_match, rid, pk, id, n)
-            left join orrery.{items} i on i.range_id = p_range and i.pk = x.pk and i.id = x.id
-            cross join lateral (select orrery.is_live(i.deleted, i.ts, i.ttl, r.default_ttl, p_now) is true as live) l
-            order by x.n
-        loop
-            if o.txn < txn_last then
-                raise exception 'transactions of a batch of range % are not in order', p_range;
-            end if;
-            txn_last := o.txn;
-            if r.has_unique_keys and o.status < 300 and o.kind < 3 and orrery.{clash}(p_range, p_now, r.default_ttl,
-                    o.n::integer, p_txn, p_pk, p_id, p_claim_op, p_claim_key, p_claim_value, passed, failed) then
-                o.status := 409;
-                subs := coalesce(subs, array_fill(0, array[ops]));
-                subs[o.n] := 3301;
-            end if;
-            statuses[o.n] := o.status;
-            if o.status >= 300 then
-                failed := failed || o.txn;
-            elsif o.kind < 4 then
-                if r.has_unique_keys then
-                    passed[o.n] := true;
-                end if;
-                tss[o.n] := greatest(p_now, o.ts);
-                if o.live then
-                    rids[o.n] := o.rid;
-                    prevs[o.n] := o.lsn;
-                end if;
-            end if;
-        end loop;
+        return query
+        insert into orrery.batches as w
+            (range_id, writer, sequence, at, epoch, origin, vector, status, substatus, lsn, ts, rid)
+        values (p_range, p_writer, p_sequence, p_now, r.epoch, r.origin, r.vector, array[code], null, array[lsn_now],
+                array[ts], array[rid])
+        on conflict (range_id, writer) do update set
+            sequence = excluded.sequence, at = excluded.at, epoch = excluded.epoch, origin = excluded.origin,
+            vector = excluded.vector, status = excluded.status, substatus = excluded.substatus, lsn = excluded.lsn,
+            ts = excluded.ts, rid = excluded.rid
+        returning 1, w.status[1], 0, w.lsn[1], w.ts[1], w.rid[1], case when w.rid[1] is not null then p_etag[1] end,
+                  w.epoch, orrery.vector_with(w.vector, w.origin, w.lsn[1]);
+        return;
+    end if;
 
-        -- 4. Numbers for the transactions that pass; 424 for the rest of those that do not.
-        txn_last := null;
-        for j in 1 .. ops loop
+    -- 3b. Decide every operation.
+    ops := cardinality(p_kind);
+    if (select count(*) from (select distinct d.pk, d.id from unnest(p_pk, p_id) d(pk, id)) u) <> ops then
+        raise exception 'two operations on one item in a batch of range %', p_range;
+    end if;
+    statuses := array_fill(null::smallint, array[ops]);
+    lsns := array_fill(null::bigint, array[ops]);
+    tss := lsns;
+    rids := lsns;
+    seqs := lsns;
+    prevs := lsns;
+    indexes := array_fill(null::integer, array[ops]);
+    failed := '{}';
+    if r.has_unique_keys then
+        passed := array_fill(false, array[ops]);
+    end if;
+    for o in
+        select x.n::integer as n, x.txn, x.kind, i.ts, i.lsn, i.rid, i.live,
+               case when octet_length(x.pk) + octet_length(x.id) > 2600 then 400::smallint
+                    else orrery.write_status(x.kind, i.live is true, i.etag, x.if_match, x.flags, i.rid, x.rid)
+               end as status
+        from unnest(p_txn, p_kind, p_flags, p_if_match, p_rid, p_pk, p_id)
+                 with ordinality x(txn, kind, flags, if_match, rid, pk, id, n)
+        left join lateral (
+            select i.ts, i.lsn, i.rid, i.etag, orrery.is_live(i.deleted, i.ts, i.ttl, r.default_ttl, p_now) as live
+            from orrery.{items} i where i.range_id = p_range and i.pk = x.pk and i.id = x.id limit 1) i on true
+        order by x.n
+    loop
+        if o.txn < txn_last then
+            raise exception 'transactions of a batch of range % are not in order', p_range;
+        end if;
+        txn_last := o.txn;
+        code := o.status;
+        if r.has_unique_keys and code < 300 and o.kind < 3 and orrery.{clash}(p_range, p_now, r.default_ttl,
+                o.n, p_txn, p_pk, p_id, p_claim_op, p_claim_key, p_claim_value, passed, failed) then
+            code := 409;
+            subs := coalesce(subs, array_fill(0, array[ops]));
+            subs[o.n] := 3301;
+        end if;
+        statuses[o.n] := code;
+        if code >= 300 then
+            failed := failed || o.txn;
+        elsif o.kind < 4 then
+            if r.has_unique_keys then
+                passed[o.n] := true;
+            end if;
+            tss[o.n] := greatest(p_now, o.ts);
+            if o.live then
+                rids[o.n] := o.rid;
+                prevs[o.n] := o.lsn;
+            end if;
+        end if;
+    end loop;
+
+    -- 4. Numbers for the transactions that pass; 424 for the rest of those that do not.
+    seq_now := r.seq;
+    counter := r.rid_counter;
+    txn_last := null;
+    for j in 1 .. ops loop
+        if tss[j] is not null then
             txn := p_txn[j];
-            if statuses[j] < 300 and txn = any (failed) then
+            if txn = any (failed) then
                 statuses[j] := 424;
                 tss[j] := null;
                 rids[j] := null;
-            elsif tss[j] is not null then
+            else
                 if txn is distinct from txn_last then
                     txn_last := txn;
                     lsn_now := lsn_now + 1;
@@ -192,60 +199,54 @@ begin
                 seq_now := seq_now + 1;
                 seqs[j] := seq_now;
                 if rids[j] is null then
-                    one_rid := p_rid[j];
-                    if one_rid is null then
+                    rids[j] := p_rid[j];
+                    if rids[j] is null then
                         counter := counter + 1;
-                        one_rid := (counter << 20) | ((p_range & 4095) << 8) | r.origin;
+                        rids[j] := (counter << 20) | ((p_range & 4095) << 8) | r.origin;
                     end if;
-                    rids[j] := one_rid;
                 end if;
             end if;
-            lsns[j] := lsn_now;
-        end loop;
+        elsif statuses[j] < 300 and p_txn[j] = any (failed) then  -- a check
+            statuses[j] := 424;
+        end if;
+        lsns[j] := lsn_now;
+    end loop;
 
-        -- 5. Write them.
-        if seq_now > r.seq then
-            insert into orrery.{items} as i
-                (range_id, rid, lsn, seq, ts, etag, ttl, origin, deleted, pk, id, context, body, doc)
-            select g.range_id, x.rid, x.lsn, x.seq, x.ts, x.etag, case when x.kind <> 3 then x.ttl end, g.origin,
-                   x.kind = 3, x.pk, x.id, case when not alone then orrery.vector_with(vec, g.origin, x.lsn - 1) end,
-                   case when x.kind <> 3 then x.body end, case when x.kind <> 3 then coalesce(x.doc, x.body)::jsonb end
-            from orrery.ranges g
-            cross join unnest(seqs, lsns, rids, tss, p_kind, p_pk, p_id, p_etag, p_ttl, p_body, p_doc)
-                           x(seq, lsn, rid, ts, kind, pk, id, etag, ttl, body, doc)
-            where g.range_id = p_range and x.seq is not null
-            on conflict (range_id, pk, id) do update set
-                rid = excluded.rid, lsn = excluded.lsn, seq = excluded.seq, ts = excluded.ts, etag = excluded.etag,
-                ttl = excluded.ttl, origin = excluded.origin, deleted = excluded.deleted, context = excluded.context,
-                body = excluded.body, doc = excluded.doc;
-            insert into orrery.{log}
-                (range_id, seq, lsn, epoch, rid, ts, prev_lsn, etag, ttl, index, origin, op, pk, id, context, body)
-            select g.range_id, x.seq, x.lsn, g.epoch, x.rid, x.ts, x.prev, x.etag, case when x.kind <> 3 then x.ttl end,
-                   x.index, g.origin, case when x.kind = 3 then 3 when x.prev is null then 1 else 2 end, x.pk, x.id,
-                   case when not alone then orrery.vector_with(vec, g.origin, x.lsn - 1) end,
-                   case when x.kind <> 3 then x.body end
-            from orrery.ranges g
-            cross join unnest(seqs, lsns, rids, tss, prevs, indexes, p_kind, p_pk, p_id, p_etag, p_ttl, p_body)
-                           x(seq, lsn, rid, ts, prev, index, kind, pk, id, etag, ttl, body)
-            where g.range_id = p_range and x.seq is not null;
-            if r.has_unique_keys then
-                delete from orrery.unique_claims c
-                using unnest(seqs, p_pk, p_id) x(seq, pk, id)
-                where c.range_id = p_range and x.seq is not null and c.pk = x.pk and c.id = x.id;
-                insert into orrery.unique_claims (range_id, pk, key_number, value, id)
-                select distinct g.range_id, p_pk[c.op], c.key, orrery.claim_value(c.value), p_id[c.op]
-                from orrery.ranges g
-                cross join unnest(p_claim_op, p_claim_key, p_claim_value) c(op, key, value)
-                where g.range_id = p_range and seqs[c.op] is not null and p_kind[c.op] <> 3;
-            end if;
+    -- 5. Write them, and move the range.
+    if seq_now > r.seq then
+        insert into orrery.{items} as i
+            (range_id, rid, lsn, seq, ts, etag, ttl, origin, deleted, pk, id, context, body, doc)
+        select g.range_id, x.rid, x.lsn, x.seq, x.ts, x.etag, case when x.kind <> 3 then x.ttl end, r.origin,
+               x.kind = 3, x.pk, x.id,
+               case when r.context is not null then orrery.vector_with(r.context, r.origin, x.lsn - 1) end,
+               case when x.kind <> 3 then x.body end, case when x.kind <> 3 then coalesce(x.doc, x.body)::jsonb end
+        from orrery.ranges g
+        cross join unnest(seqs, lsns, rids, tss, p_kind, p_pk, p_id, p_etag, p_ttl, p_body, p_doc)
+                       x(seq, lsn, rid, ts, kind, pk, id, etag, ttl, body, doc)
+        where g.range_id = p_range and x.seq is not null
+        on conflict (range_id, pk, id) do update set
+            rid = excluded.rid, lsn = excluded.lsn, seq = excluded.seq, ts = excluded.ts, etag = excluded.etag,
+            ttl = excluded.ttl, origin = excluded.origin, deleted = excluded.deleted, context = excluded.context,
+            body = excluded.body, doc = excluded.doc;
+        insert into orrery.{log}
+            (range_id, seq, lsn, epoch, rid, ts, prev_lsn, etag, ttl, index, origin, op, pk, id, context, body)
+        select g.range_id, x.seq, x.lsn, r.epoch, x.rid, x.ts, x.prev, x.etag, case when x.kind <> 3 then x.ttl end,
+               x.index, r.origin, case when x.kind = 3 then 3 when x.prev is null then 1 else 2 end, x.pk, x.id,
+               case when r.context is not null then orrery.vector_with(r.context, r.origin, x.lsn - 1) end,
+               case when x.kind <> 3 then x.body end
+        from orrery.ranges g
+        cross join unnest(seqs, lsns, rids, tss, prevs, indexes, p_kind, p_pk, p_id, p_etag, p_ttl, p_body)
+                       x(seq, lsn, rid, ts, prev, index, kind, pk, id, etag, ttl, body)
+        where g.range_id = p_range and x.seq is not null;
+        update orrery.ranges g set
+            seq = seq_now, vector = orrery.vector_with(g.vector, g.origin, lsn_now), rid_counter = counter
+        where g.range_id = p_range;
+        if r.has_unique_keys then
+            perform orrery.claims_write(p_range, seqs, p_kind, p_pk, p_id, p_claim_op, p_claim_key, p_claim_value);
         end if;
     end if;
 
-    -- 6. The range moves, the results are kept.
-    if seq_now > r.seq then
-        vec[r.origin] := lsn_now;
-        update orrery.ranges g set seq = seq_now, vector = vec, rid_counter = counter where g.range_id = p_range;
-    end if;
+    -- 6. Keep the results, answer.
     if p_writer is not null then
         insert into orrery.batches as w
             (range_id, writer, sequence, at, epoch, origin, vector, status, substatus, lsn, ts, rid)
@@ -254,14 +255,6 @@ begin
             sequence = excluded.sequence, at = excluded.at, epoch = excluded.epoch, origin = excluded.origin,
             vector = excluded.vector, status = excluded.status, substatus = excluded.substatus, lsn = excluded.lsn,
             ts = excluded.ts, rid = excluded.rid;
-    end if;
-
-    if ops = 1 then
-        n := 1; status := statuses[1]; substatus := coalesce(subs[1], 0); lsn := lsn_now; ts := tss[1]; rid := rids[1];
-        etag := case when rid is not null then p_etag[1] end; epoch := r.epoch;
-        vector := orrery.vector_with(r.vector, r.origin, lsn_now);
-        return next;
-        return;
     end if;
     return query
     select x.n::integer, x.status, coalesce(subs[x.n], 0), x.lsn, x.ts, x.rid,
@@ -282,12 +275,17 @@ begin
     return exists (
         -- stored claims, unless the holder is rewritten by an earlier operation of this batch
         select from unnest(p_claim_op, p_claim_key, p_claim_value) c(op, key, value)
-        join orrery.unique_claims u on u.range_id = p_range and u.pk = op_pk and u.key_number = c.key
-                                   and u.value = orrery.claim_value(c.value)
-        join orrery.{items} i on i.range_id = p_range and i.pk = u.pk and i.id = u.id
-        where c.op = p_op and u.id <> op_id and orrery.is_live(i.deleted, i.ts, i.ttl, p_default_ttl, p_now)
+        cross join lateral (
+            select u.id from orrery.unique_claims u
+            where u.range_id = p_range and u.pk = op_pk and u.key_number = c.key and u.value = orrery.claim_value(c.value)
+            offset 0) u
+        cross join lateral (
+            select from orrery.{items} i
+            where i.range_id = p_range and i.pk = op_pk and i.id = u.id
+              and orrery.is_live(i.deleted, i.ts, i.ttl, p_default_ttl, p_now) limit 1) i
+        where c.op = p_op and u.id <> op_id
           and not exists (select from generate_series(1, p_op - 1) e
-                          where p_passed[e] and p_id[e] = u.id and p_pk[e] = u.pk and p_txn[e] <> all (p_failed))
+                          where p_passed[e] and p_id[e] = u.id and p_pk[e] = op_pk and p_txn[e] <> all (p_failed))
     ) or exists (
         -- claims of earlier operations of this batch
         select from unnest(p_claim_op, p_claim_key, p_claim_value) c(op, key, value)
@@ -297,6 +295,25 @@ begin
 end
 $function$;
 $template$ $source$;
+
+-- The claims of the items just written (those with a seq) become what the batch says.
+create function orrery.claims_write(
+    p_range bigint, p_seqs bigint[], p_kind smallint[], p_pk bytea[], p_id text[],
+    p_claim_op integer[], p_claim_key smallint[], p_claim_value bytea[])
+returns void language plpgsql as $$
+begin
+    for j in 1 .. cardinality(p_seqs) loop
+        if p_seqs[j] is not null then
+            delete from orrery.unique_claims c where c.range_id = p_range and c.pk = p_pk[j] and c.id = p_id[j];
+        end if;
+    end loop;
+    insert into orrery.unique_claims (range_id, pk, key_number, value, id)
+    select distinct g.range_id, p_pk[c.op], c.key, orrery.claim_value(c.value), p_id[c.op]
+    from orrery.ranges g
+    cross join unnest(p_claim_op, p_claim_key, p_claim_value) c(op, key, value)
+    where g.range_id = p_range and p_seqs[c.op] is not null and p_kind[c.op] < 3;
+end
+$$;
 
 -- Make items_<n>, log_<n> and write_<n>. p_indexed: a GIN index on doc (indexing mode consistent).
 -- p_has_ttl: the container has a default lifetime, so all its items expire.
@@ -322,7 +339,6 @@ begin
             context  bigint[],
             body     text compression lz4,
             doc      jsonb compression lz4,
-            check (deleted = (body is null)),
             primary key (range_id, pk, id)
         ) with (autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05)$sql$, items);
     execute format('create index %I on orrery.%I (range_id, rid)', items || '_rid', items);

@@ -21,9 +21,7 @@ begin
     if count = 0 then
         return;
     end if;
-    if not (cardinality(vector) = 1 or 0 = all (orrery.vector_with(vector, r.origin, 0))) then
-        context := vector;
-    end if;
+    context := orrery.vector_context(vector, r.origin);
     lsn := lsn + 1;
     vector[r.origin] := lsn;
     seqs := r.seq + count;
@@ -34,19 +32,20 @@ begin
                i.pk, i.id, $7
         from orrery.ranges g
         cross join unnest($5, $6) with ordinality x(pk, id, n)
-        join orrery.%I i on i.range_id = $1 and i.pk = x.pk and i.id = x.id
+        cross join lateral (select * from orrery.%I i where i.range_id = $1 and i.pk = x.pk and i.id = x.id limit 1) i
         where g.range_id = $1$sql$, log, items)
     using p_range, lsn, p_now, p_op, p_pk, p_id, context;
     execute format($sql$
-        update orrery.%I i set lsn = l.lsn, seq = l.seq, ts = l.ts, etag = null, ttl = null, origin = l.origin,
-                               deleted = true, context = l.context, body = null, doc = null
-        from orrery.%I l
-        where l.range_id = $1 and l.seq > $2 and l.seq <= $3
-          and i.range_id = $1 and i.pk = l.pk and i.id = l.id$sql$, items, log)
+        insert into orrery.%I as i (range_id, rid, lsn, seq, ts, origin, deleted, pk, id, context)
+        select l.range_id, l.rid, l.lsn, l.seq, l.ts, l.origin, true, l.pk, l.id, l.context
+        from orrery.%I l where l.range_id = $1 and l.seq > $2 and l.seq <= $3
+        on conflict (range_id, pk, id) do update set
+            lsn = excluded.lsn, seq = excluded.seq, ts = excluded.ts, etag = null, ttl = null, origin = excluded.origin,
+            deleted = true, context = excluded.context, body = null, doc = null$sql$, items, log)
     using p_range, r.seq, seqs;
     if r.has_unique_keys then
-        delete from orrery.unique_claims c using unnest(p_pk, p_id) x(pk, id)
-        where c.range_id = p_range and c.pk = x.pk and c.id = x.id;
+        perform orrery.claims_write(p_range, array_fill(lsn, array[count]), array_fill(3::smallint, array[count]),
+                                    p_pk, p_id, '{}', '{}', '{}');
     end if;
     update orrery.ranges g set seq = seqs, vector = items_bury.vector where g.range_id = p_range;
 end
@@ -129,7 +128,7 @@ begin
         delete from orrery.%1$I i using (
             select d.range_id, d.pk, d.id from orrery.%1$I d
             where d.range_id = $1 and d.deleted and d.ts <= $2 limit $3) x
-        where i.range_id = x.range_id and i.pk = x.pk and i.id = x.id$sql$, format('items_%s', p_range >> 12))
+        where i.range_id = $1 and i.deleted and i.pk = x.pk and i.id = x.id$sql$, format('items_%s', p_range >> 12))
     using p_range, p_before, p_limit;
     get diagnostics purged = row_count;
     return purged;
