@@ -158,24 +158,25 @@ bool item_doc(const struct item *item, struct arena *arena, struct slice *doc, s
     return json_normalize(&stored, arena, doc, fault);
 }
 
-/* Is there nothing but space between the braces? The last byte before the closing one tells. */
-static bool object_is_empty(struct slice object)
+/* End of the last value, or of the opening brace: what follows is space and the closing brace. */
+static size_t members_end(struct slice object)
 {
     size_t at = object.len - 1;
 
-    while (at > 1 && (object.ptr[at - 1] == ' ' || object.ptr[at - 1] == '\n' ||
-                      object.ptr[at - 1] == '\r' || object.ptr[at - 1] == '\t'))
+    while (object.ptr[at - 1] == ' ' || object.ptr[at - 1] == '\n' || object.ptr[at - 1] == '\r' ||
+           object.ptr[at - 1] == '\t')
         at--;
-    return at == 1;
+    return at;
 }
 
 void item_print(struct buf *out, struct slice stored, const struct item_system *system)
 {
-    assert(stored.len >= 2 && stored.ptr[stored.len - 1] == '}');
+    assert(stored.len >= 2 && *stored.ptr == '{' && stored.ptr[stored.len - 1] == '}');
+    size_t end = members_end(stored);
     /* Room for all at once: names and numbers take about 120 bytes. */
     buf_reserve(out, stored.len + system->rid.len + system->self.len + system->etag.len + 160);
-    buf_append(out, stored.ptr, stored.len - 1);
-    buf_append_text(out, object_is_empty(stored) ? "\"_rid\":\"" : ",\"_rid\":\"");
+    buf_append(out, stored.ptr, end);
+    buf_append_text(out, end == 1 ? "\"_rid\":\"" : ",\"_rid\":\"");
     buf_append_slice(out, system->rid);
     buf_append_text(out, "\",\"_self\":\"");
     buf_append_slice(out, system->self);
@@ -187,5 +188,7 @@ void item_print(struct buf *out, struct slice stored, const struct item_system *
         buf_append_text(out, ",\"_lsn\":");
         buf_append_u64(out, system->lsn);
     }
-    buf_append_char(out, '}');
+    /* Space before the brace stays behind, so that a client which sends this text back stores the
+     * same bytes. */
+    buf_append(out, stored.ptr + end, stored.len - end);
 }

@@ -56,7 +56,8 @@ bool item_id_check(struct slice id, struct fault *fault) MUST_CHECK;
 bool item_doc(const struct item *item, struct arena *arena, struct slice *doc,
               struct fault *fault) MUST_CHECK;
 
-/* Append a stored object with its system properties before the closing brace. */
+/* Append a stored object with its system properties behind its last member; item_parse gives the
+ * same stored text. */
 void item_print(struct buf *out, struct slice stored, const struct item_system *system);
 
 /* Is this member (a string with quotes) one that only the server sets? */

@@ -191,7 +191,7 @@ static void splices_system_properties_in(void **state)
     assert_string_equal(buf_text(&out), expected);
     out.len = 0;
     item_print(&out, SLICE_LITERAL("{ \n}"), &system);
-    snprintf(expected, sizeof(expected), "{ \n%s", tail);
+    snprintf(expected, sizeof(expected), "{%.*s \n}", (int) strlen(tail) - 1, tail);
     assert_string_equal(buf_text(&out), expected);
     out.len = 0;
     system.has_lsn = true;
