@@ -80,7 +80,6 @@ struct ast {
     enum ast_operator op;
     bool is_negated;
     bool is_udf;     /* a call written udf.name(…) */
-    bool is_bracket; /* the expression stands in parentheses */
     uint16_t depth;  /* levels of nodes below and including this one */
     uint32_t escape; /* AST_LIKE: the escape character, 0 for none */
     struct span span;

@@ -1,6 +1,7 @@
 #include "query/diagnosis.h"
 
 #include "base/buf.h"
+#include "base/utf8.h"
 #include "query/text.h"
 
 #include <stdarg.h>
@@ -25,7 +26,7 @@ static void clean(char *sentence)
     }
     /* vsnprintf may have cut a character in two. */
     size_t len = strlen(sentence);
-    while (len > 0 && !text_is_valid(slice_make(sentence, len)))
+    while (len > 0 && !utf8_is_valid(slice_make(sentence, len)))
         sentence[--len] = '\0';
 }
 

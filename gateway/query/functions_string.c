@@ -273,7 +273,6 @@ static const cJSON *trimmed(struct eval *eval, const cJSON *const *args, size_t 
     if (at_end)
         last = 0;
     for (size_t at = 0; at < text.len;) {
-        size_t start = at;
         uint32_t c = text_next(text, &at);
         bool goes = count > 1 ? set_holds(set, c) : text_is_blank(c);
 
@@ -284,7 +283,6 @@ static const cJSON *trimmed(struct eval *eval, const cJSON *const *args, size_t 
             last = at;
         if (!is_leading && !at_end)
             break;
-        (void) start;
     }
     return value_string(eval, slice_make(text.ptr + first, last > first ? last - first : 0));
 }

@@ -1,5 +1,6 @@
 #include "query/parser.h"
 
+#include "base/utf8.h"
 #include "query/lexer.h"
 #include "query/text.h"
 
@@ -10,7 +11,6 @@ struct parser {
     struct slice text;
     struct lexer lexer;
     struct token token; /* the one to be looked at */
-    struct span behind; /* the one before it */
     unsigned depth;     /* of calls that recurse */
     struct fault *fault;
 };
@@ -20,7 +20,6 @@ static struct ast *unary(struct parser *p);
 
 static bool advance(struct parser *p)
 {
-    p->behind = p->token.span;
     return lexer_next(&p->lexer, &p->token, p->fault);
 }
 
@@ -270,7 +269,6 @@ static struct ast *bracket(struct parser *p)
     uint32_t end = p->token.span.end;
     if (node == NULL || !expect(p, ')'))
         return NULL;
-    node->is_bracket = true;
     node->span = (struct span){start, end};
     return node;
 }
@@ -795,7 +793,7 @@ static bool begin(struct parser *p, struct arena *arena, struct slice text, stru
     if (text.len > 4 * (size_t) PARSER_TEXT_MAX || text_units(text) > PARSER_TEXT_MAX)
         return fault_set(fault, 400, SUB_NONE, "the query text is longer than %d characters",
                          PARSER_TEXT_MAX);
-    if (!text_is_valid(text))
+    if (!utf8_is_valid(text))
         return fault_set(fault, 400, SUB_NONE, "the query text is not valid UTF-8");
     lexer_init(&p->lexer, arena, text);
     return advance(p);

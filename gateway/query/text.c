@@ -1,46 +1,17 @@
 #include "query/text.h"
 
+#include "base/utf8.h"
+
 #include <locale.h>
 #include <pthread.h>
 #include <wctype.h>
 
 #include "base/banned.h"
 
-/* Length of the well-formed sequence at p, 0 if there is none (Unicode 15, table 3-7). */
-static size_t sequence(const unsigned char *p, size_t len)
-{
-    if (p[0] < 0x80)
-        return 1;
-    size_t need = p[0] < 0xc2 ? 0 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : p[0] < 0xf5 ? 4 : 0;
-
-    if (need == 0 || need > len)
-        return 0;
-    for (size_t i = 1; i < need; i++) {
-        if ((p[i] & 0xc0) != 0x80)
-            return 0;
-    }
-    if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) ||
-        (p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] > 0x8f))
-        return 0;
-    return need;
-}
-
-bool text_is_valid(struct slice text)
-{
-    for (size_t at = 0; at < text.len;) {
-        size_t step = sequence((const unsigned char *) text.ptr + at, text.len - at);
-
-        if (step == 0)
-            return false;
-        at += step;
-    }
-    return true;
-}
-
 uint32_t text_next(struct slice text, size_t *at)
 {
     const unsigned char *p = (const unsigned char *) text.ptr + *at;
-    size_t step = sequence(p, text.len - *at);
+    size_t step = utf8_sequence(slice_make(text.ptr + *at, text.len - *at));
 
     *at += step > 0 ? step : 1;
     switch (step) {

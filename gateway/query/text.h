@@ -2,7 +2,7 @@
  * UTF-8 text seen as characters, and as the UTF-16 code units in which the language counts
  * positions.
  *
- * Every function takes UTF-8 that text_is_valid accepted; on other bytes the answers are wrong but
+ * Every function takes UTF-8 that utf8_is_valid accepted; on other bytes the answers are wrong but
  * safe.
  */
 #ifndef ORRERY_QUERY_TEXT_H
@@ -16,7 +16,7 @@
 
 /* Whether the bytes are well-formed UTF-8: no surrogates, no overlong forms, nothing above
  * U+10FFFF. */
-bool text_is_valid(struct slice text) MUST_CHECK;
+bool utf8_is_valid(struct slice text) MUST_CHECK;
 
 /* The character at byte *at, which moves past it; U+FFFD and one byte for a malformed sequence. */
 uint32_t text_next(struct slice text, size_t *at);

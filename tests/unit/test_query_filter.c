@@ -419,6 +419,60 @@ static void array_functions(void **state)
     gives("CHOOSE(NaN,'x')", "undefined");
 }
 
+static void date_functions(void **state)
+{
+    (void) state;
+    gives("DateTimeAdd('mm', 1, '2020-07-03T00:00:00.0000000Z')",
+          "\"2020-08-03T00:00:00.0000000Z\"");
+    gives("DateTimeAdd('month', 1, '2020-01-31T12:00:00Z')", "\"2020-02-29T12:00:00.0000000Z\"");
+    gives("DateTimeAdd('yy', -1, '2020-02-29T00:00:00')", "\"2019-02-28T00:00:00.0000000Z\"");
+    gives("DateTimeAdd('ns', 250, '2020-01-01T00:00:00')", "\"2020-01-01T00:00:00.0000002Z\"");
+    gives("DateTimeAdd('hh', -1, '1970-01-01T00:00:00Z')", "\"1969-12-31T23:00:00.0000000Z\"");
+    gives("DateTimeAdd('dd', 1, '9999-12-31T00:00:00Z')", "undefined");
+    gives("DateTimeAdd('yyyy', 9e15, '2020-01-01T00:00:00Z')", "undefined");
+    gives("DateTimeAdd('dd', 9e15, '2020-01-01T00:00:00Z')", "undefined");
+    gives("DateTimeAdd('mm', 1.5, '2020-01-01T00:00:00Z')", "undefined");
+    gives("DateTimeAdd('xx', 1, '2020-01-01T00:00:00Z')", "undefined");
+    gives("DateTimeAdd('mm', 1, 'yesterday')", "undefined");
+    gives("[DateTimeDiff('yyyy', '2019-02-04T16:00:00.0000000', '2018-03-05T05:00:00.0000000'), "
+          "DateTimeDiff('mm', '2019-02-04T16:00:00.0000000', '2018-03-05T05:00:00.0000000'), "
+          "DateTimeDiff('dd', '2019-02-04T16:00:00.0000000', '2018-03-05T05:00:00.0000000'), "
+          "DateTimeDiff('hh', '2018-03-05T05:00:00.0000000', '2019-02-04T16:00:00.0000000'), "
+          "DateTimeDiff('ns', '2018-03-05T05:00:00', '2018-03-05T05:00:00.0000001')]",
+          "[-1,-11,-336,8075,100]");
+    gives("[DateTimePart('yyyy', '2016-05-29T08:30:00.1301617'), DateTimePart('mm', "
+          "'2016-05-29T08:30:00.1301617'), "
+          "DateTimePart('ms', '2016-05-29T08:30:00.1301617'), DateTimePart('mcs', "
+          "'2016-05-29T08:30:00.1301617'), "
+          "DateTimePart('ns', '2016-05-29T08:30:00.1301617')]",
+          "[2016,5,130,130161,130161700]");
+    gives("[DateTimeFromParts(2017,4,20), DateTimeFromParts(2017,4,20,13,15,20,3456789)]",
+          "[\"2017-04-20T00:00:00.0000000Z\",\"2017-04-20T13:15:20.3456789Z\"]");
+    gives("DateTimeFromParts(2017,2,29)", "undefined");
+    gives("DateTimeFromParts(-2000,1,1)", "undefined");
+    gives("DateTimeFromParts(1e300,1,1)", "undefined");
+    gives("[DateTimeBin('2021-06-28T17:24:29.2991234Z', 'hh'), "
+          "DateTimeBin('2021-06-28T17:24:29.2991234Z', 'hh', 5), "
+          "DateTimeBin('2021-06-28T17:24:29.2991234Z', 'day', 1, '2021-06-28T12:00:00Z')]",
+          "[\"2021-06-28T17:00:00.0000000Z\",\"2021-06-28T16:00:00.0000000Z\",\"2021-06-28T12:00:"
+          "00.0000000Z\"]");
+    gives("DateTimeBin('2021-06-28T17:24:29Z', 'mm')", "undefined");
+    gives("DateTimeBin('2021-06-28T17:24:29Z', 'hh', 0)", "undefined");
+    gives("DateTimeBin('2021-06-28T17:24:29Z', 'dd', 9e15)", "undefined");
+    gives("DateTimeBin('2021-06-28T17:24:29Z', 'dd', 1, '1600-12-31T00:00:00Z')", "undefined");
+    gives("[DateTimeToTimestamp('2015-05-19T12:00:00.0000000'), "
+          "DateTimeToTicks('1969-12-31T23:59:59.9999999Z')]",
+          "[1432036800000,-1]");
+    gives("[TimestampToDateTime(0), TimestampToDateTime(-1), TicksToDateTime(15943368134575530)]",
+          "[\"1970-01-01T00:00:00.0000000Z\",\"1969-12-31T23:59:59.9990000Z\",\"2020-07-09T23:20:"
+          "13.4575530Z\"]");
+    gives("TimestampToDateTime(1e18)", "undefined");
+    gives("TicksToDateTime(1e300)", "undefined");
+    gives("DateTimeToTicks('0001-01-01T00:00:00Z') = -62135596800 * 1e7", "true");
+    gives("TicksToDateTime(-62135596800 * 1e7)", "\"0001-01-01T00:00:00.0000000Z\"");
+    gives("DateTimeToTimestamp('9999-12-31T23:59:59Z')", "253402300799000");
+}
+
 static bool matches(const char *text, const char *parameters, const char *document)
 {
     struct arena arena;
@@ -642,6 +696,7 @@ int main(void)
         cmocka_unit_test(string_functions),
         cmocka_unit_test(mathematical_functions),
         cmocka_unit_test(array_functions),
+        cmocka_unit_test(date_functions),
         cmocka_unit_test(queries_of_sdks_on_metadata),
         cmocka_unit_test(conditions_of_patches),
         cmocka_unit_test(malformed_parameters_are_refused),
