@@ -42,6 +42,14 @@ bool schema_migrate(const char *url, int ordinal, struct schema_outcome *outcome
                     struct fault *fault) MUST_CHECK;
 
 /*
+ * Create a database when it is missing, and give it the settings that the schema wants.
+ *
+ * url   of another database of the same server, such as "postgres"
+ * name  a plain identifier
+ */
+bool schema_database_ensure(const char *url, const char *name, struct fault *fault) MUST_CHECK;
+
+/*
  * Does a database have exactly the schema this program was built with?
  *
  * message  borrowed until the next call on this thread: what is wrong and what helps; NULL when it
