@@ -23,6 +23,10 @@
 #define NAMES_FEW 128
 /* An object up to this size compares each name with each. */
 #define NAMES_COMPARED 16
+/* The table of a larger one's names: size that needs no memory, and longest walk from a name's
+ * slot. */
+#define SLOTS_FEW 256
+#define PROBES_MAX 64
 /* PostgreSQL's numeric: most digits behind the point (NUMERIC_DSCALE_MAX), largest exponent
  * (INT_MAX / 2, exclusive). */
 #define NUMERIC_SCALE_MAX 16383
@@ -408,22 +412,71 @@ static bool name_add(struct scan *scan, struct slice raw)
     return true;
 }
 
+/* Sorting cannot be made slow by any choice of names. */
+static const struct name *names_sort(struct name *names, size_t count)
+{
+    qsort(names, count, sizeof(*names), name_compare);
+    for (size_t i = 1; i < count; i++)
+        if (names[i - 1].hash == names[i].hash && name_compare(&names[i - 1], &names[i]) == 0)
+            return names[i - 1].ptr > names[i].ptr ? &names[i - 1] : &names[i];
+    return NULL;
+}
+
+/*
+ * A table by hash finds a name that occurs twice faster. *is_crowded says that it gave up, because
+ * many names share a hash.
+ *
+ * slots    zeroed; index + 1 of a name; a power of two, above count
+ */
+static const struct name *names_spread(const struct name *names, size_t count, uint32_t *slots,
+                                       size_t slots_count, bool *is_crowded)
+{
+    for (size_t i = 0; i < count; i++) {
+        size_t at = names[i].hash & (slots_count - 1);
+        for (unsigned probes = 0; slots[at] != 0; at = (at + 1) & (slots_count - 1)) {
+            const struct name *other = &names[slots[at] - 1];
+            if (other->hash == names[i].hash && name_compare(other, &names[i]) == 0)
+                return &names[i];
+            if (++probes == PROBES_MAX) {
+                *is_crowded = true;
+                return NULL;
+            }
+        }
+        slots[at] = (uint32_t) i + 1;
+    }
+    return NULL;
+}
+
+static const struct name *names_find_twice(struct name *names, size_t count)
+{
+    uint32_t slots_few[SLOTS_FEW] = {0};
+    uint32_t *slots = slots_few;
+    size_t slots_count = SLOTS_FEW;
+    bool is_crowded = false;
+
+    while (slots_count < count * 2)
+        slots_count *= 2;
+    if (slots_count > SLOTS_FEW)
+        slots = calloc(slots_count, sizeof(*slots));
+    if (slots == NULL)
+        return names_sort(names, count);
+    const struct name *twice = names_spread(names, count, slots, slots_count, &is_crowded);
+    if (slots != slots_few)
+        free(slots);
+    return is_crowded ? names_sort(names, count) : twice;
+}
+
 /* An object closes: check the names of a large one, take them off. */
 static bool names_close(struct scan *scan)
 {
     size_t from = scan->frames[scan->depth - 1].names_from;
     size_t count = scan->names_count - from;
-    struct name *names = scan->names + from;
 
     scan->names_count = from;
     if (count <= NAMES_COMPARED)
         return true;
-    qsort(names, count, sizeof(*names), name_compare);
-    for (size_t i = 1; i < count; i++)
-        if (names[i - 1].hash == names[i].hash && name_compare(&names[i - 1], &names[i]) == 0)
-            return fail_duplicate(scan,
-                                  names[i - 1].ptr > names[i].ptr ? &names[i - 1] : &names[i]);
-    return true;
+    const struct name *twice = names_find_twice(scan->names + from, count);
+    return twice == NULL || fail_duplicate(scan, twice);
 }
 
 /* ---- Numbers ---- */
@@ -506,6 +559,20 @@ static bool digits_are_zero(struct slice digits)
     return true;
 }
 
+/* Decimal digits, not terminated; at most 20. */
+static size_t print_u64(uint64_t value, char *text)
+{
+    char digits[20];
+    size_t at = sizeof(digits);
+
+    do {
+        digits[--at] = (char) ('0' + value % 10);
+        value /= 10;
+    } while (value > 0);
+    memcpy(text, digits + at, sizeof(digits) - at);
+    return sizeof(digits) - at;
+}
+
 /*
  * Any number through strtod, however long: its first significant digits, "1" for all further ones
  * that are not zero, and the exponent that belongs to them. No point is written, so the locale does
@@ -540,7 +607,10 @@ static double number_convert(const struct number *number)
     }
     /* Beyond what can matter, so that strtod sees a small number. */
     exponent = exponent < -9999 ? -9999 : exponent > 9999 ? 9999 : exponent;
-    snprintf(text + len, sizeof(text) - len, "e%d", (int) exponent);
+    text[len++] = 'e';
+    text[len++] = exponent < 0 ? '-' : '+';
+    len += print_u64((uint64_t) (exponent < 0 ? -exponent : exponent), text + len);
+    text[len] = '\0';
     double value = strtod(text, NULL);
     return number->is_negative ? -value : value;
 }
@@ -1072,6 +1142,99 @@ static bool digits_read_back(uint64_t digits, int exponent, double value)
     return strtod(text, NULL) == value;
 }
 
+__extension__ typedef unsigned __int128 wide;
+
+static const uint64_t powers_of_ten[] = {
+    1,
+    10,
+    100,
+    1000,
+    10000,
+    100000,
+    1000000,
+    10000000,
+    100000000,
+    1000000000,
+    10000000000,
+    100000000000,
+    1000000000000,
+    10000000000000,
+    100000000000000,
+    1000000000000000,
+    10000000000000000,
+    100000000000000000,
+    1000000000000000000,
+};
+
+/* Decimals between the ends of a double's interval, all scaled by the same power of two. */
+struct interval {
+    wide low, middle, high;
+    unsigned shift;
+    bool has_ends; /* ties round to even mantissas */
+};
+
+static bool interval_holds(const struct interval *interval, uint64_t decimal)
+{
+    wide at = (wide) decimal << interval->shift;
+
+    if (interval->has_ends)
+        return at >= interval->low && at <= interval->high;
+    return at > interval->low && at < interval->high;
+}
+
+/* The multiple of a unit within the interval that is nearest to its middle; 0 when there is none.
+ */
+static uint64_t interval_nearest(const struct interval *interval, uint64_t unit)
+{
+    uint64_t below = (uint64_t) (interval->middle >> interval->shift) / unit * unit;
+    uint64_t above = below + unit;
+    bool holds_below = interval_holds(interval, below),
+         holds_above = interval_holds(interval, above);
+
+    if (!holds_below || !holds_above)
+        return holds_below ? below : holds_above ? above : 0;
+    wide under = interval->middle - ((wide) below << interval->shift);
+    wide over = ((wide) above << interval->shift) - interval->middle;
+    if (under != over)
+        return under < over ? below : above;
+    return below / unit % 2 == 0 ? below : above;
+}
+
+/*
+ * digits_shortest for doubles of everyday size (about 10^-5 to 2^53), a hundred times faster than
+ * printing and reading back: 17 digits of them are an integer m × 10^k / 2^s, which 128 bits hold
+ * exactly. Returns 0 for all others.
+ */
+static uint64_t digits_everyday(double value, int *exponent)
+{
+    int binary;
+    uint64_t mantissa = (uint64_t) ldexp(frexp(value, &binary), 53);
+    int shift = 54 - binary; /* one more for the halves between doubles */
+    struct interval interval = {.shift = (unsigned) shift, .has_ends = mantissa % 2 == 0};
+
+    if (binary > 53 || binary < -15 || mantissa == (uint64_t) 1 << 52)
+        return 0;
+    /* 17 digits: value × 10^scale lies in [10^16, 10^17). The first guess is from log10(2), at most
+     * one too low. */
+    int scale = (1600000 - binary * 30103) / 100000;
+    wide power =
+        (wide) powers_of_ten[scale < 18 ? scale : 18] * powers_of_ten[scale < 18 ? 0 : scale - 18];
+    while (((wide) mantissa * 2 * power) >> shift < powers_of_ten[16]) {
+        power *= 10;
+        scale++;
+    }
+    interval.low = (wide) (mantissa * 2 - 1) * power;
+    interval.middle = (wide) (mantissa * 2) * power;
+    interval.high = (wide) (mantissa * 2 + 1) * power;
+    *exponent = -scale;
+    for (unsigned unit = 2; unit > 0; unit--) {
+        uint64_t decimal = interval_nearest(&interval, powers_of_ten[unit]);
+        if (decimal != 0)
+            return decimal;
+    }
+    return interval_nearest(&interval, 1);
+}
+
 /*
  * Fewest digits (at most 17) that read back as a positive double, the nearest of those. Below a
  * power of two the doubles are closer than above it, so there the next decimal up may do when the
@@ -1083,7 +1246,10 @@ static uint64_t digits_shortest(double value, int *exponent)
     int precision = value < DBL_MIN ? 1 : DBL_DIG;
     int unused;
     bool is_power = frexp(value, &unused) == 0.5;
+    uint64_t everyday = digits_everyday(value, exponent);
 
+    if (everyday != 0)
+        return everyday;
     for (;; precision++) {
         uint64_t digits = digits_round(value, precision, exponent);
         if (precision == 17 || digits_read_back(digits, *exponent, value))
@@ -1140,7 +1306,7 @@ size_t json_print_double(double value, char text[JSON_NUMBER_BYTES])
     uint64_t significant = digits_shortest(fabs(value), &exponent);
     for (; significant % 10 == 0; exponent++)
         significant /= 10;
-    int count = snprintf(digits, sizeof(digits), "%" PRIu64, significant);
+    int count = (int) print_u64(significant, digits);
     int point = count + exponent;
     if (point > -6 && point <= 21)
         len += print_plain(digits, count, point, text + len);

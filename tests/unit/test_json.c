@@ -438,6 +438,45 @@ static void prints_the_shortest_number(void **state)
     }
 }
 
+/* Digits without point, exponent and zeros around them. */
+static void significant_digits(const char *text, char digits[32])
+{
+    size_t len = 0;
+
+    for (; *text != '\0' && *text != 'e'; text++)
+        if (*text >= '0' && *text <= '9' && (len > 0 || *text != '0'))
+            digits[len++] = *text;
+    while (len > 0 && digits[len - 1] == '0')
+        len--;
+    digits[len] = '\0';
+}
+
+static void prints_the_digits_that_the_c_library_needs(void **state)
+{
+    char text[JSON_NUMBER_BYTES], expected[64], digits[32], expected_digits[32];
+
+    (void) state;
+    srand48(13);
+    for (int i = 0; i < 100000; i++) {
+        double value = ldexp(drand48(), (int) (lrand48() % 90) - 25);
+        int precision = 0;
+        if (i % 3 == 0)
+            value = floor(value * 1000) / 1000;
+        if (i % 7 == 0)
+            value = nextafter(nextafter(floor(value) + 1, INFINITY), INFINITY);
+        if (value == 0)
+            continue;
+        do
+            snprintf(expected, sizeof(expected), "%.*e", precision++, value);
+        while (strtod(expected, NULL) != value);
+        json_print_double(value, text);
+        assert_true(strtod(text, NULL) == value);
+        significant_digits(text, digits);
+        significant_digits(expected, expected_digits);
+        assert_string_equal(digits, expected_digits);
+    }
+}
+
 static void assert_normalized(const char *text, const char *expected)
 {
     struct json_text result;
@@ -493,6 +532,7 @@ int main(void)
         cmocka_unit_test(reads_integers_only_in_range),
         cmocka_unit_test(numbers_match_the_c_library),
         cmocka_unit_test(prints_the_shortest_number),
+        cmocka_unit_test(prints_the_digits_that_the_c_library_needs),
         cmocka_unit_test(normalizes_numbers_and_nothing_else),
     };
 
