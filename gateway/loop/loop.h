@@ -1,13 +1,13 @@
 /*
  * One thread's event loop.
  *
- * A turn is: wait for descriptors, timers or messages; dispatch them; run the hooks, in the order in
- * which they were added. Hooks are where gathered work leaves (libmicrohttpd runs, then batches are
- * sent), so whatever arrived in one turn travels together. Nothing here blocks except the wait itself,
- * and nothing here is shared with other threads except loop_post and loop_stop.
+ * A turn is: wait for descriptors, timers or messages; dispatch them; run the hooks, in the order
+ * in which they were added. Hooks are where gathered work leaves (libmicrohttpd runs, then batches
+ * are sent), so whatever arrived in one turn travels together. Nothing here blocks except the wait
+ * itself, and nothing here is shared with other threads except loop_post and loop_stop.
  *
- * Rejected: libuv (measured no faster, and its asynchronous handle close is painful with descriptors
- * that libraries open and close); timerfd (the wait's own timeout serves).
+ * Rejected: libuv (measured no faster, and its asynchronous handle close is painful with
+ * descriptors that libraries open and close); timerfd (the wait's own timeout serves).
  */
 #ifndef ORRERY_LOOP_LOOP_H
 #define ORRERY_LOOP_LOOP_H
@@ -33,8 +33,8 @@ typedef void loop_timer_fn(struct loop_timer *timer);
 typedef void loop_message_fn(struct loop_message *message);
 
 /*
- * Run once per turn before the wait. Returns the most milliseconds the loop may wait: 0 when there is
- * more to do at once, -1 for no limit.
+ * Run once per turn before the wait. Returns the most milliseconds the loop may wait: 0 when there
+ * is more to do at once, -1 for no limit.
  */
 typedef int loop_hook_fn(struct loop_hook *hook);
 
@@ -70,7 +70,7 @@ struct loop {
     uint64_t tick;
     unsigned timers_armed;
     bool is_stopping;
-    int64_t now_ms; /* monotonic, of this turn */
+    int64_t now_ms;                /* monotonic, of this turn */
     pthread_mutex_t messages_lock; /* guards messages */
     struct list messages;
     /* events of the turn being dispatched, so that a watch removed meanwhile is not called */
@@ -81,7 +81,8 @@ struct loop {
 /* Returns 0 or an errno. */
 int loop_init(struct loop *loop) MUST_CHECK;
 
-/* Zeroed memory is accepted. Everything that embeds watches, timers and hooks must be gone before. */
+/* Zeroed memory is accepted. Everything that embeds watches, timers and hooks must be gone before.
+ */
 void loop_finish(struct loop *loop);
 
 /* Turn until loop_stop was called. */

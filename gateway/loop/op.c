@@ -29,7 +29,8 @@ static void deadline_passed(struct loop_timer *timer)
         fault_set(&op->fault, 408, SUB_NONE,
                   "the write was sent to the database and its outcome is not known yet");
     } else {
-        fault_set(&op->fault, 503, SUB_NONE, "the database did not answer in time; nothing was changed");
+        fault_set(&op->fault, 503, SUB_NONE,
+                  "the database did not answer in time; nothing was changed");
         op->fault.retry_after_ms = 1000;
     }
     answer(op);
@@ -37,6 +38,12 @@ static void deadline_passed(struct loop_timer *timer)
         list_remove(&op->place);
         finish(op);
     }
+}
+
+void op_expire(struct op *op)
+{
+    loop_timer_disarm(op->loop, &op->deadline);
+    deadline_passed(&op->deadline);
 }
 
 void op_init(struct op *op, struct loop *loop, size_t arena_max_bytes, op_end_fn *answer_fn,

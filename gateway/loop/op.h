@@ -1,14 +1,15 @@
 /*
  * Suspended work, cut into steps where it waits.
  *
- * A step answers OP_AGAIN (run op->next now), OP_WAIT, OP_DONE or OP_FAILED; only the driver in op.c
- * runs steps and ends ops. Whoever makes an op wait takes the next step as its last argument and
- * returns OP_WAIT, so the wait is a visible return.
+ * A step answers OP_AGAIN (run op->next now), OP_WAIT, OP_DONE or OP_FAILED; only the driver in
+ * op.c runs steps and ends ops. Whoever makes an op wait takes the next step as its last argument
+ * and returns OP_WAIT, so the wait is a visible return.
  *
- * An op is answered once: when its last step ends, or when its deadline passes while it waits. What it
- * waited for then decides: work that was still in a queue is withdrawn (503, not executed), a read in
- * flight is given up (503), a write in flight has an unknown end (408). An op that was answered while
- * PostgreSQL still works on it stays alive until that result has come, and is freed then.
+ * An op is answered once: when its last step ends, or when its deadline passes while it waits. What
+ * it waited for then decides: work that was still in a queue is withdrawn (503, not executed), a
+ * read in flight is given up (503), a write in flight has an unknown end (408). An op that was
+ * answered while PostgreSQL still works on it stays alive until that result has come, and is freed
+ * then.
  */
 #ifndef ORRERY_LOOP_OP_H
 #define ORRERY_LOOP_OP_H
@@ -39,15 +40,17 @@ struct op {
     struct fault fault;
     struct log_context log;
     op_step *next;
-    void *self;         /* state of the work between steps; in the arena */
+    void *self; /* state of the work between steps; in the arena */
     enum op_wait waits;
-    struct list place;  /* in the queue that it waits in */
-    const struct pgio_result *result; /* what the wait brought; borrowed, only for the step that it resumes */
-    int row;                          /* the row of it that is this op's */
+    struct list place; /* in the queue that it waits in */
+    void *waiting_for; /* what it waits for, in the arena; belongs to whoever made it wait */
+    const struct pgio_result
+        *result; /* what the wait brought; borrowed, only for the step that it resumes */
+    int row;     /* the row of it that is this op's */
     struct loop_timer deadline;
-    int64_t deadline_ms;  /* monotonic */
+    int64_t deadline_ms; /* monotonic */
     bool is_answered;
-    op_end_fn *answer; /* tells the client: op->fault.status says whether it failed */
+    op_end_fn *answer;  /* tells the client: op->fault.status says whether it failed */
     op_end_fn *release; /* frees the op; nothing touches it afterwards */
 };
 
@@ -63,6 +66,9 @@ enum op_next op_again(struct op *op, op_step *next);
 
 /* For those who make ops wait: note how, and what comes next. */
 enum op_next op_wait(struct op *op, enum op_wait how, op_step *next);
+
+/* Answer a waiting op as if its deadline had passed. */
+void op_expire(struct op *op);
 
 /* The wait is over: run the next step, or free the op when it was answered meanwhile. */
 void op_resume(struct op *op);

@@ -15,7 +15,8 @@
 #define CONNECT_TIMEOUT_MS 10000
 #define RETRY_FIRST_MS 20
 #define RETRY_MAX_MS 1000
-/* More statements than this on one connection: start afresh, so that a backend's memory is bounded. */
+/* More statements than this on one connection: start afresh, so that a backend's memory is bounded.
+ */
 #define PREPARED_MAX 4096
 
 static void start_connecting(struct pgio *io);
@@ -165,7 +166,8 @@ static void connection_lost(struct pgio *io)
              io->conn != NULL ? PQerrorMessage(io->conn) : "out of memory");
     bool was_ready = io->state == PGIO_READY;
     if (was_ready || io->failures == 0)
-        log_warn(NULL, "postgresql connection lost", "pool=%s reason=\"%s\"", io->name, lost.message);
+        log_warn(NULL, "postgresql connection lost", "pool=%s reason=\"%s\"", io->name,
+                 lost.message);
     drop_connection(io);
     int64_t pause_ms = was_ready ? 0 : RETRY_FIRST_MS;
     for (unsigned i = 0; i < io->failures && pause_ms < RETRY_MAX_MS; i++)
@@ -261,7 +263,8 @@ static void go_on_setup(struct pgio *io)
             become_ready(io);
             return;
         }
-        bool is_fine = PQresultStatus(rows) == PGRES_COMMAND_OK || PQresultStatus(rows) == PGRES_TUPLES_OK;
+        bool is_fine =
+            PQresultStatus(rows) == PGRES_COMMAND_OK || PQresultStatus(rows) == PGRES_TUPLES_OK;
         PQclear(rows);
         if (!is_fine) {
             connection_lost(io);
@@ -278,7 +281,8 @@ static void take_error(struct pgio_result *result, const PGresult *rows)
     const char *message = PQresultErrorField(rows, PG_DIAG_MESSAGE_PRIMARY);
 
     result->outcome = PGIO_ERROR;
-    snprintf(result->sqlstate, sizeof(result->sqlstate), "%s", sqlstate != NULL ? sqlstate : "XX000");
+    snprintf(result->sqlstate, sizeof(result->sqlstate), "%s",
+             sqlstate != NULL ? sqlstate : "XX000");
     snprintf(result->message, sizeof(result->message), "%s", message != NULL ? message : "");
 }
 
@@ -343,7 +347,8 @@ static void flush(struct pgio *io)
 {
     int left = PQflush(io->conn);
 
-    if (left < 0 || loop_watch_set(io->loop, &io->watch, left > 0 ? EPOLLIN | EPOLLOUT : EPOLLIN) != 0)
+    if (left < 0 ||
+        loop_watch_set(io->loop, &io->watch, left > 0 ? EPOLLIN | EPOLLOUT : EPOLLIN) != 0)
         connection_lost(io);
 }
 
@@ -370,8 +375,8 @@ static void on_socket(struct loop_watch *watch, uint32_t events)
     }
 }
 
-static bool queue_call(struct pgio *io, struct pgio_call *call, const struct pgio_statement *statement,
-                       const struct pgparams *params)
+static bool queue_call(struct pgio *io, struct pgio_call *call,
+                       const struct pgio_statement *statement, const struct pgparams *params)
 {
     const char *values[PGPARAMS_MAX];
     int lengths[PGPARAMS_MAX], formats[PGPARAMS_MAX];
@@ -380,7 +385,8 @@ static bool queue_call(struct pgio *io, struct pgio_call *call, const struct pgi
 
     for (int i = 0; i < params->count; i++) {
         /* an empty value must still have an address: a null pointer would mean NULL */
-        const char *bytes = params->bytes.ptr != NULL ? params->bytes.ptr + params->at[i].start : "";
+        const char *bytes =
+            params->bytes.ptr != NULL ? params->bytes.ptr + params->at[i].start : "";
         values[i] = params->at[i].is_null ? NULL : bytes;
         lengths[i] = (int) params->at[i].len;
         formats[i] = 1;
@@ -388,8 +394,9 @@ static bool queue_call(struct pgio *io, struct pgio_call *call, const struct pgi
     }
     snprintf(name, sizeof(name), "s%016llx", (unsigned long long) statement->key);
     call->is_preparing = !is_prepared(io, statement->key);
-    if (call->is_preparing && (!note_prepared(io, statement->key) ||
-                               PQsendPrepare(io->conn, name, statement->sql, params->count, types) != 1))
+    if (call->is_preparing &&
+        (!note_prepared(io, statement->key) ||
+         PQsendPrepare(io->conn, name, statement->sql, params->count, types) != 1))
         return false;
     return PQsendQueryPrepared(io->conn, name, params->count, values, lengths, formats, 1) == 1 &&
            PQpipelineSync(io->conn) == 1;

@@ -3,8 +3,9 @@
  *
  * Calls are prepared statements, sent in order, each with a sync of its own, so a call that fails
  * aborts no neighbour. Statements are prepared when first used on a connection and again after a
- * reconnect. A connection that breaks tells every call in flight that its end is unknown, and connects
- * again, at first at once, then with growing pauses. This file is the only door to libpq in a loop.
+ * reconnect. A connection that breaks tells every call in flight that its end is unknown, and
+ * connects again, at first at once, then with growing pauses. This file is the only door to libpq
+ * in a loop.
  */
 #ifndef ORRERY_LOOP_PGIO_H
 #define ORRERY_LOOP_PGIO_H
@@ -41,8 +42,8 @@ int16_t pgio_int2(const struct pgio_result *result, int row, int column);
 bool pgio_bool(const struct pgio_result *result, int row, int column);
 
 /*
- * A statement. key is unique per text in the process; the same key always has the same text. Statements
- * of one container share a text but for its number, so their key holds the number.
+ * A statement. key is unique per text in the process; the same key always has the same text.
+ * Statements of one container share a text but for its number, so their key holds the number.
  */
 struct pgio_statement {
     uint64_t key;
@@ -79,7 +80,7 @@ struct pgio {
     struct list in_flight;
     unsigned in_flight_count;
     struct pgio_result partial; /* what has arrived of the first call in flight */
-    uint64_t *prepared; /* hash set of keys, open addressing, 0 is empty */
+    uint64_t *prepared;         /* hash set of keys, open addressing, 0 is empty */
     size_t prepared_count, prepared_capacity;
     pgio_ready_fn *became_ready;
     void *owner;

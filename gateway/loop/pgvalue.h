@@ -11,7 +11,15 @@
 
 #include <stdint.h>
 
-enum { PG_BOOL = 16, PG_BYTEA = 17, PG_INT8 = 20, PG_INT2 = 21, PG_INT4 = 23, PG_TEXT = 25, PG_UUID = 2950 };
+enum {
+    PG_BOOL = 16,
+    PG_BYTEA = 17,
+    PG_INT8 = 20,
+    PG_INT2 = 21,
+    PG_INT4 = 23,
+    PG_TEXT = 25,
+    PG_UUID = 2950
+};
 enum {
     PG_BYTEA_ARRAY = 1001,
     PG_INT2_ARRAY = 1005,
@@ -21,7 +29,7 @@ enum {
     PG_UUID_ARRAY = 2951
 };
 
-#define PGPARAMS_MAX 24
+#define PGPARAMS_MAX 28
 
 /*
  * Parameters of one call. Bytes are copied into one buffer; out of memory is remembered and makes
@@ -52,7 +60,8 @@ void pgparams_bytea(struct pgparams *params, struct slice value);
 void pgparams_uuid(struct pgparams *params, const uint8_t uuid[16]);
 void pgparams_null(struct pgparams *params, uint32_t type);
 
-/* An array: begin with the array's type, add elements of its kind, end. Without NULs unless added. */
+/* An array: begin with the array's type, add elements of its kind, end. Without NULs unless added.
+ */
 void pgparams_array_begin(struct pgparams *params, uint32_t array_type);
 void pgparams_add_int8(struct pgparams *params, int64_t value);
 void pgparams_add_int4(struct pgparams *params, int32_t value);
@@ -75,7 +84,8 @@ bool pgvalue_bool(struct slice value);
  */
 size_t pgvalue_int8_array(struct slice value, int64_t *out, size_t max);
 
-/* Visit the elements of any one-dimensional array: false when there are no more. Start with *at = 0. */
+/* Visit the elements of any one-dimensional array: false when there are no more. Start with *at =
+ * 0. */
 bool pgvalue_array_next(struct slice value, size_t *at, struct slice *element, bool *is_null);
 
 #endif

@@ -34,8 +34,8 @@ static int compare_name(const char *name, size_t len, const char *known)
 }
 
 /*
- * Few names share a length, so a bucket by length holds a handful of candidates. Filled once, before
- * main; then only read.
+ * Few names share a length, so a bucket by length holds a handful of candidates. Filled once,
+ * before main; then only read.
  */
 static uint8_t buckets[NAME_MAX_BYTES + 1][BUCKET_NAMES];
 
@@ -57,7 +57,7 @@ enum header header_find(const char *name, size_t len)
     if (len > NAME_MAX_BYTES)
         return HEADER_COUNT;
     for (unsigned slot = 0; slot < BUCKET_NAMES && buckets[len][slot] != 0; slot++) {
-        enum header candidate = (enum header) (buckets[len][slot] - 1);
+        enum header candidate = (enum header)(buckets[len][slot] - 1);
         if (compare_name(name, len, names[candidate]) == 0)
             return candidate;
     }

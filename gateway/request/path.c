@@ -1,6 +1,6 @@
 /*
- * A path is cut into raw segments, matched against the patterns by its shape (how many segments, which
- * type words stand in the odd places), and only then decoded.
+ * A path is cut into raw segments, matched against the patterns by its shape (how many segments,
+ * which type words stand in the odd places), and only then decoded.
  */
 #include "request/path.h"
 
@@ -29,7 +29,8 @@ struct segments {
     unsigned count;
 };
 
-/* Cut at slashes; leading and trailing ones, also doubled, do not count. False when there are too many. */
+/* Cut at slashes; leading and trailing ones, also doubled, do not count. False when there are too
+ * many. */
 static bool cut(struct slice raw, struct segments *segments)
 {
     while (raw.len > 0 && raw.ptr[0] == '/')
@@ -93,7 +94,8 @@ static int hex_value(char c)
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-static bool decode(struct slice raw, struct arena *arena, struct slice *decoded, struct fault *fault)
+static bool decode(struct slice raw, struct arena *arena, struct slice *decoded,
+                   struct fault *fault)
 {
     char *out = arena_copy(arena, raw.ptr, raw.len);
     size_t len = 0;
@@ -113,15 +115,15 @@ static bool decode(struct slice raw, struct arena *arena, struct slice *decoded,
         i += 2;
     }
     if (memchr(out, '\0', len) != NULL || !utf8_is_valid(slice_make(out, len)))
-        return fault_set(fault, 400, SUB_NONE,
-                         "path segment \"%.*s\" is not UTF-8 without NUL", FAULT_QUOTE(raw));
+        return fault_set(fault, 400, SUB_NONE, "path segment \"%.*s\" is not UTF-8 without NUL",
+                         FAULT_QUOTE(raw));
     *decoded = slice_make(out, len);
     return true;
 }
 
 /*
- * What a signature covers: the segments joined by single slashes, all of them for a resource, all but
- * the last for a feed.
+ * What a signature covers: the segments joined by single slashes, all of them for a resource, all
+ * but the last for a feed.
  */
 static bool join(const struct segments *segments, unsigned count, struct arena *arena,
                  struct slice *link)
@@ -144,7 +146,8 @@ static bool join(const struct segments *segments, unsigned count, struct arena *
     return true;
 }
 
-/* Things of the service that are not here are refused by name, so that nobody searches for a typing error. */
+/* Things of the service that are not here are refused by name, so that nobody searches for a typing
+ * error. */
 static bool refuse(const struct segments *segments, struct slice raw, struct fault *fault)
 {
     static const struct {
@@ -152,7 +155,8 @@ static bool refuse(const struct segments *segments, struct slice raw, struct fau
         const char *word;
         const char *why;
     } known[] = {
-        {0, "addresses", "direct mode is not supported; set the connection mode of the client to gateway"},
+        {0, "addresses",
+         "direct mode is not supported; set the connection mode of the client to gateway"},
         {0, "media", "media is not supported"},
         {6, "attachments", "attachments are not supported"},
         {4, "schemas", "schemas are not supported"},
@@ -166,7 +170,8 @@ static bool refuse(const struct segments *segments, struct slice raw, struct fau
     return fault_set(fault, 404, SUB_NONE, "no resource has the path \"%.*s\"", FAULT_QUOTE(raw));
 }
 
-/* Type words after the last id: 0 for a resource, 1 for a feed, 2 for operations/partitionkeydelete. */
+/* Type words after the last id: 0 for a resource, 1 for a feed, 2 for
+ * operations/partitionkeydelete. */
 static unsigned trailing_words(enum path_kind kind)
 {
     const char *pattern = table[kind].pattern;

@@ -1,8 +1,8 @@
 /*
  * The answer to one request, as plain data that knows nothing of the server that sends it.
  *
- * Header values live in the request's arena. The body is one malloc'ed piece that the reply owns until
- * the server takes it, so that no byte of it is copied on the way out.
+ * Header values live in the request's arena. The body is one malloc'ed piece that the reply owns
+ * until the server takes it, so that no byte of it is copied on the way out.
  */
 #ifndef ORRERY_REQUEST_REPLY_H
 #define ORRERY_REQUEST_REPLY_H
@@ -25,7 +25,7 @@ struct reply {
     char *body; /* malloc'ed; NULL for none */
     size_t body_len;
     const char *content_type; /* static; NULL: application/json */
-    double charge_ru;
+    int64_t charge_cru; /* hundredths of a request unit: model/charge.h */
 };
 
 void reply_finish(struct reply *reply);

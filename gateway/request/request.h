@@ -10,14 +10,7 @@
 #include "request/headers.h"
 #include "request/path.h"
 
-enum method {
-    METHOD_GET,
-    METHOD_POST,
-    METHOD_PUT,
-    METHOD_PATCH,
-    METHOD_DELETE,
-    METHOD_COUNT
-};
+enum method { METHOD_GET, METHOD_POST, METHOD_PUT, METHOD_PATCH, METHOD_DELETE, METHOD_COUNT };
 
 struct request {
     enum method method;
@@ -26,8 +19,8 @@ struct request {
     struct headers headers;
     struct slice body;
     bool is_tls;
-    bool is_read_only;   /* signed with a read-only key */
-    const void *grant;   /* struct authtoken_grant of a resource token; NULL for keys */
+    bool is_read_only; /* signed with a read-only key */
+    const void *grant; /* struct authtoken_grant of a resource token; NULL for keys */
     char activity_id[UUID_TEXT_BYTES];
 };
 

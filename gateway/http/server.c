@@ -1,0 +1,700 @@
+#include "http/server.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "http/authorize.h"
+#include "http/routes.h"
+#include "http/tickets.h"
+#include "model/charge.h"
+
+#include <assert.h>
+#include <microhttpd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/banned.h"
+
+/* A request's own memory; large answers and bodies are not in it. */
+#define CALL_ARENA_MAX_BYTES (64u << 20)
+/* What is read and thrown away of a body that is too large, so that the client can read why. */
+#define DISCARD_MAX_BYTES (16u << 20)
+/* A body that takes longer than this to arrive is not waited for. */
+#define BODY_TIME_MAX_MS 60000
+
+enum exchange_state {
+    EXCHANGE_NEW,      /* the request line was read */
+    EXCHANGE_READING,  /* headers are there, the body arrives */
+    EXCHANGE_RUNNING,  /* its call runs; the connection is suspended while it waits */
+    EXCHANGE_ANSWERED, /* the response is ready to be queued */
+    EXCHANGE_QUEUED
+};
+
+/* One request and its answer. Freed when both the connection and the op have let go. */
+struct exchange {
+    struct call call;
+    struct server *server;
+    struct MHD_Connection *connection;
+    struct list place; /* in server->running */
+    enum exchange_state state;
+    bool is_tls, is_suspended, op_holds, connection_holds;
+    bool must_close;
+    const struct route *route;
+    struct slice raw_path;
+    struct buf body;
+    size_t body_reserved; /* counted in server->body_bytes */
+    size_t discarded_bytes;
+    bool body_is_too_large;
+    int64_t started_us;
+    struct fault fault; /* found before a handler ran */
+    struct MHD_Response *response;
+    unsigned status;
+};
+
+static void release_exchange(struct exchange *exchange)
+{
+    if (exchange->op_holds || exchange->connection_holds)
+        return;
+    struct server *server = exchange->server;
+    if (exchange->response != NULL)
+        MHD_destroy_response(exchange->response);
+    server->body_bytes -= exchange->body_reserved;
+    buf_finish(&exchange->body);
+    call_release(&exchange->call);
+    arena_finish(&exchange->call.op.arena);
+    server->exchanges--;
+    free(exchange);
+}
+
+/* ---- answers ---- */
+
+static bool add_header(struct MHD_Response *response, const char *name, const char *value)
+{
+    return MHD_add_response_header(response, name, value) == MHD_YES;
+}
+
+static bool add_headers(struct exchange *exchange, struct MHD_Response *response, bool has_body)
+{
+    struct reply *reply = &exchange->call.reply;
+    char charge[CHARGE_TEXT_BYTES];
+    bool is_complete = true;
+
+    if (has_body)
+        is_complete =
+            add_header(response, MHD_HTTP_HEADER_CONTENT_TYPE,
+                       reply->content_type != NULL ? reply->content_type : "application/json");
+    is_complete &= add_header(response, "x-ms-activity-id", exchange->call.request.activity_id);
+    charge_format(reply->charge_cru, charge);
+    is_complete &= add_header(response, "x-ms-request-charge", charge);
+    is_complete &= add_header(response, "x-ms-gatewayversion", "version=" ORRERY_VERSION);
+    is_complete &= add_header(response, "cache-control", "no-store, no-cache");
+    for (unsigned i = 0; i < reply->header_count; i++)
+        is_complete &= add_header(response, reply->headers[i].name, reply->headers[i].value);
+    if (exchange->must_close)
+        is_complete &= add_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
+    return is_complete;
+}
+
+/* Last resort: there is not even memory to say what is wrong. */
+static const char out_of_memory_body[] =
+    "{\"code\":\"ServiceUnavailable\",\"message\":\"the gateway is out of memory\"}";
+
+static struct MHD_Response *make_last_resort(void)
+{
+    struct MHD_Response *response = MHD_create_response_from_buffer(
+        sizeof(out_of_memory_body) - 1, (void *) out_of_memory_body, MHD_RESPMEM_PERSISTENT);
+
+    if (response != NULL)
+        (void) add_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, "application/json");
+    return response;
+}
+
+static void add_fault_headers(struct exchange *exchange, const struct fault *fault)
+{
+    struct reply *reply = &exchange->call.reply;
+    struct arena *arena = &exchange->call.op.arena;
+
+    if (fault->substatus != SUB_NONE)
+        reply_header_i64(reply, arena, "x-ms-substatus", substatus_number(fault->substatus));
+    if (fault->retry_after_ms == 0)
+        return;
+    reply_header_i64(reply, arena, "x-ms-retry-after-ms", fault->retry_after_ms);
+    if (fault->status == 503)
+        reply_header_i64(reply, arena, "retry-after", (fault->retry_after_ms + 999) / 1000);
+}
+
+/* Turn a fault into the reply. 304 has no body by its nature. */
+static void reply_fault(struct exchange *exchange, const struct fault *fault)
+{
+    struct reply *reply = &exchange->call.reply;
+    struct buf body = {0};
+    struct fault lost;
+
+    reply->status = fault->status;
+    reply->content_type = NULL;
+    add_fault_headers(exchange, fault);
+    reply_finish(reply);
+    if (fault->status == 304)
+        return;
+    if (!reply_print_fault(&body, fault, exchange->call.request.activity_id, NULL) ||
+        !reply_take_body(reply, &body, &lost))
+        buf_finish(&body);
+}
+
+static void make_response(struct exchange *exchange)
+{
+    struct reply *reply = &exchange->call.reply;
+    bool has_body = reply->body != NULL;
+
+    exchange->status = reply->status;
+    exchange->response =
+        MHD_create_response_from_buffer(reply->body_len, has_body ? reply->body : (void *) "",
+                                        has_body ? MHD_RESPMEM_MUST_FREE : MHD_RESPMEM_PERSISTENT);
+    if (exchange->response != NULL) {
+        reply->body = NULL; /* libmicrohttpd frees it */
+        if (add_headers(exchange, exchange->response, has_body))
+            return;
+        MHD_destroy_response(exchange->response);
+    }
+    exchange->response = make_last_resort();
+    exchange->status = 503;
+}
+
+static void count(struct exchange *exchange)
+{
+    struct metrics *metrics = exchange->server->metrics;
+
+    if (exchange->route == NULL)
+        metrics_add(&metrics->unrouted, 1);
+    else
+        metrics_count(metrics, route_index(exchange->route), exchange->status,
+                      (uint64_t) (clock_monotonic_us() - exchange->started_us));
+}
+
+static void log_answer(const struct exchange *exchange, const struct fault *fault)
+{
+    const struct request *request = &exchange->call.request;
+    enum log_level level =
+        exchange->status >= 500 && exchange->status != 503 ? LOG_LEVEL_ERROR : LOG_LEVEL_DEBUG;
+
+    if (log_is_enabled(level))
+        log_write(level, &exchange->call.op.log, "answered",
+                  "method=%s path=\"%.*s\" status=%u took_us=%lld message=\"%s\"",
+                  request->method_text != NULL ? request->method_text : "-",
+                  FAULT_QUOTE(exchange->raw_path), exchange->status,
+                  (long long) (clock_monotonic_us() - exchange->started_us),
+                  fault != NULL && fault->status != 0 ? fault->message : "");
+}
+
+static void prepare_answer(struct exchange *exchange, const struct fault *fault)
+{
+    if (fault != NULL && fault->status != 0)
+        reply_fault(exchange, fault);
+    make_response(exchange);
+    count(exchange);
+    log_answer(exchange, fault);
+    exchange->state = EXCHANGE_ANSWERED;
+}
+
+static struct exchange *exchange_of(struct op *op)
+{
+    return container_of(call_of(op), struct exchange, call);
+}
+
+static void call_answered(struct op *op)
+{
+    struct exchange *exchange = exchange_of(op);
+
+    list_remove(&exchange->place);
+    prepare_answer(exchange, &op->fault);
+    if (exchange->is_suspended) {
+        exchange->is_suspended = false;
+        exchange->server->must_run = true;
+        MHD_resume_connection(exchange->connection);
+    }
+}
+
+static void call_released(struct op *op)
+{
+    struct exchange *exchange = exchange_of(op);
+
+    exchange->op_holds = false;
+    release_exchange(exchange);
+}
+
+static enum MHD_Result queue_answer(struct exchange *exchange)
+{
+    enum MHD_Result result = MHD_NO;
+
+    if (exchange->response != NULL)
+        result = MHD_queue_response(exchange->connection, exchange->status, exchange->response);
+    exchange->state = EXCHANGE_QUEUED;
+    return result;
+}
+
+/* ---- requests ---- */
+
+struct header_reader {
+    struct exchange *exchange;
+    unsigned lengths, encodings;
+    bool is_out_of_memory;
+    bool is_twice; /* a header that decides something came twice, with different values */
+};
+
+static enum MHD_Result read_header(void *cls, enum MHD_ValueKind kind, const char *name,
+                                   size_t name_len, const char *value, size_t value_len)
+{
+    struct header_reader *reader = cls;
+    struct headers *headers = &reader->exchange->call.request.headers;
+    struct slice name_slice = slice_make(name, name_len);
+
+    (void) kind;
+    if (slice_equals_nocase(name_slice, "content-length"))
+        reader->lengths++;
+    if (slice_equals_nocase(name_slice, "transfer-encoding"))
+        reader->encodings++;
+    enum header header = header_find(name, name_len);
+    if (header == HEADER_COUNT || value == NULL || value_len == 0)
+        return MHD_YES;
+    if (!slice_is_absent(headers->at[header]) &&
+        !slice_equals(headers->at[header], slice_make(value, value_len)))
+        reader->is_twice = true;
+    char *copy = arena_copy(&reader->exchange->call.op.arena, value, value_len);
+    if (copy == NULL)
+        reader->is_out_of_memory = true;
+    else
+        headers->at[header] = slice_make(copy, value_len);
+    return MHD_YES;
+}
+
+static bool method_parse(const char *text, enum method *method)
+{
+    static const char *const names[METHOD_COUNT] = {"GET", "POST", "PUT", "PATCH", "DELETE"};
+
+    for (unsigned i = 0; i < METHOD_COUNT; i++) {
+        if (strcmp(text, names[i]) == 0) {
+            *method = (enum method) i;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* An activity id that is no UUID would break the .NET SDK when it comes back. */
+static void choose_activity_id(struct request *request)
+{
+    uint8_t uuid[16];
+
+    if (slice_is_absent(request->headers.at[HEADER_ACTIVITY_ID]) ||
+        !uuid_parse(slice_trim(request->headers.at[HEADER_ACTIVITY_ID]), uuid))
+        uuid_create(uuid);
+    uuid_format(uuid, request->activity_id);
+}
+
+/* Forms that intermediaries and servers read differently: requests could be smuggled by them. */
+static bool check_framing(struct exchange *exchange, const struct header_reader *reader)
+{
+    struct slice encoding = slice_trim(exchange->call.request.headers.at[HEADER_TRANSFER_ENCODING]);
+    struct fault *fault = &exchange->fault;
+
+    if (reader->lengths > 1 || reader->encodings > 1 ||
+        (reader->lengths > 0 && reader->encodings > 0)) {
+        exchange->must_close = true;
+        return fault_set(fault, 400, SUB_NONE, "ambiguous content-length and transfer-encoding");
+    }
+    if (reader->encodings > 0 && !slice_equals_nocase(encoding, "chunked")) {
+        exchange->must_close = true;
+        return fault_set(fault, 400, SUB_NONE, "transfer-encoding \"%.*s\" is not supported",
+                         FAULT_QUOTE(encoding));
+    }
+    if (reader->is_twice)
+        return fault_set(fault, 400, SUB_NONE, "a header was sent twice with different values");
+    return true;
+}
+
+static bool find_route(struct exchange *exchange, const char *method)
+{
+    struct request *request = &exchange->call.request;
+    enum method known;
+    char allowed[64];
+
+    if (!path_parse(&request->path, exchange->raw_path, &exchange->call.op.arena, &exchange->fault))
+        return false;
+    if (method_parse(method, &known)) {
+        request->method = known;
+        exchange->route = route_find(request->path.kind, known);
+    }
+    if (exchange->route != NULL) {
+        exchange->call.op.log.route = exchange->route->name;
+        return true;
+    }
+    route_allowed(request->path.kind, allowed, sizeof(allowed));
+    reply_header(&exchange->call.reply, "allow",
+                 arena_printf(&exchange->call.op.arena, "%s", allowed));
+    return fault_set(&exchange->fault, 405, SUB_NONE, "method %.16s is not allowed here, only %s",
+                     method, allowed);
+}
+
+static bool check_service(struct exchange *exchange)
+{
+    struct server *server = exchange->server;
+
+    if (exchange->route->access == ROUTE_OPEN)
+        return true;
+    if (server->is_draining) {
+        exchange->must_close = true;
+        fault_set(&exchange->fault, 503, SUB_NONE, "this gateway is shutting down");
+        exchange->fault.retry_after_ms = 1000;
+        return false;
+    }
+    return authorize(server->config, &exchange->call, exchange->route, &exchange->fault);
+}
+
+/* Headers are complete: decide everything that needs no body. */
+static void begin_request(struct exchange *exchange, const char *method)
+{
+    struct call *call = &exchange->call;
+    struct header_reader reader = {.exchange = exchange};
+
+    MHD_get_connection_values_n(exchange->connection, MHD_HEADER_KIND, read_header, &reader);
+    choose_activity_id(&call->request);
+    call->op.log.activity_id = call->request.activity_id;
+    call->request.method_text = arena_printf(&call->op.arena, "%.16s", method);
+    call->request.is_tls = exchange->is_tls;
+    call->now_s = clock_unix_s();
+    exchange->state = EXCHANGE_READING;
+    if (reader.is_out_of_memory || call->request.method_text == NULL) {
+        fault_set_oom(&exchange->fault);
+        return;
+    }
+    if (check_framing(exchange, &reader) && find_route(exchange, method))
+        (void) check_service(exchange); /* says it in exchange->fault */
+}
+
+static bool is_announced_too_large(struct exchange *exchange)
+{
+    const char *text = MHD_lookup_connection_value(exchange->connection, MHD_HEADER_KIND,
+                                                   MHD_HTTP_HEADER_CONTENT_LENGTH);
+    unsigned long long length;
+
+    return text != NULL && slice_to_u64(slice_from_text(text), UINT64_MAX, &length) &&
+           length > exchange->server->config->max_request_bytes;
+}
+
+static void refuse_size(struct exchange *exchange)
+{
+    fault_set(&exchange->fault, 413, SUB_NONE, "the request body is larger than %zu bytes",
+              exchange->server->config->max_request_bytes);
+}
+
+/* Keep a piece of the body, or count it as thrown away. False: enough, close the connection. */
+static bool take_body(struct exchange *exchange, const char *bytes, size_t len)
+{
+    struct server *server = exchange->server;
+
+    if (clock_monotonic_us() - exchange->started_us > (int64_t) BODY_TIME_MAX_MS * 1000)
+        return false;
+    if (exchange->fault.status == 0 && exchange->body.len + len > server->config->max_request_bytes)
+        refuse_size(exchange);
+    if (exchange->fault.status == 0 && server->body_bytes + len > server->body_bytes_max) {
+        fault_set(&exchange->fault, 503, SUB_NONE, "too many request bodies are in memory");
+        exchange->fault.retry_after_ms = 1000;
+    }
+    if (exchange->fault.status == 0) {
+        size_t before = exchange->body.capacity;
+        buf_append(&exchange->body, bytes, len);
+        server->body_bytes += exchange->body.capacity - before;
+        exchange->body_reserved += exchange->body.capacity - before;
+        if (!exchange->body.has_failed)
+            return true;
+        fault_set_oom(&exchange->fault);
+    }
+    exchange->discarded_bytes += len;
+    exchange->must_close = true;
+    return exchange->discarded_bytes <= DISCARD_MAX_BYTES;
+}
+
+static enum MHD_Result run_request(struct exchange *exchange)
+{
+    struct server *server = exchange->server;
+    struct call *call = &exchange->call;
+
+    if (exchange->fault.status != 0) {
+        prepare_answer(exchange, &exchange->fault);
+        return queue_answer(exchange);
+    }
+    call->request.body = buf_slice(&exchange->body);
+    exchange->state = EXCHANGE_RUNNING;
+    exchange->op_holds = true;
+    list_append(&server->running, &exchange->place);
+    op_start(&call->op, exchange->route->handler, server->config->request_timeout_ms);
+    if (exchange->state == EXCHANGE_ANSWERED)
+        return queue_answer(exchange);
+    exchange->is_suspended = true;
+    MHD_suspend_connection(exchange->connection);
+    return MHD_YES;
+}
+
+static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, const char *url,
+                                  const char *method, const char *version, const char *upload,
+                                  size_t *upload_size, void **context)
+{
+    struct exchange *exchange = *context;
+
+    (void) cls;
+    (void) url;
+    (void) version;
+    (void) connection;
+    if (exchange == NULL)
+        return MHD_NO; /* no memory when the request line came */
+    switch (exchange->state) {
+    case EXCHANGE_NEW:
+        begin_request(exchange, method);
+        if (is_announced_too_large(exchange)) {
+            if (exchange->fault.status == 0)
+                refuse_size(exchange);
+            exchange->must_close = true;
+            prepare_answer(exchange, &exchange->fault);
+            return queue_answer(exchange);
+        }
+        return MHD_YES;
+    case EXCHANGE_READING:
+        if (*upload_size == 0)
+            return run_request(exchange);
+        if (!take_body(exchange, upload, *upload_size))
+            return MHD_NO;
+        *upload_size = 0;
+        return MHD_YES;
+    case EXCHANGE_ANSWERED:
+        return queue_answer(exchange);
+    case EXCHANGE_RUNNING:
+    case EXCHANGE_QUEUED:
+        break;
+    }
+    return MHD_YES;
+}
+
+/* The request line is there: its raw path is seen only here, undecoded. */
+static void *on_request_line(void *cls, const char *uri, struct MHD_Connection *connection)
+{
+    struct server_daemon *daemon = cls;
+    struct server *server = daemon->server;
+    struct exchange *exchange = calloc(1, sizeof(*exchange));
+    struct slice rest;
+
+    if (exchange == NULL)
+        return NULL;
+    server->exchanges++;
+    exchange->server = server;
+    exchange->connection = connection;
+    exchange->is_tls = daemon->is_tls;
+    exchange->connection_holds = true;
+    exchange->started_us = clock_monotonic_us();
+    exchange->call.service = server->service;
+    list_init(&exchange->place);
+    op_init(&exchange->call.op, server->loop, CALL_ARENA_MAX_BYTES, call_answered, call_released);
+    struct slice path = slice_cut(slice_from_text(uri), '?', &rest);
+    char *copy = arena_copy(&exchange->call.op.arena, path.ptr, path.len);
+    if (copy == NULL)
+        fault_set_oom(&exchange->fault);
+    else
+        exchange->raw_path = slice_make(copy, path.len);
+    return exchange;
+}
+
+static void on_completed(void *cls, struct MHD_Connection *connection, void **context,
+                         enum MHD_RequestTerminationCode code)
+{
+    struct exchange *exchange = *context;
+
+    (void) cls;
+    (void) connection;
+    (void) code;
+    if (exchange == NULL)
+        return;
+    *context = NULL;
+    exchange->connection_holds = false;
+    release_exchange(exchange);
+}
+
+static void on_connection(void *cls, struct MHD_Connection *connection, void **context,
+                          enum MHD_ConnectionNotificationCode code)
+{
+    struct server_daemon *daemon = cls;
+    struct server *server = daemon->server;
+
+    (void) context;
+    if (code == MHD_CONNECTION_NOTIFY_CLOSED) {
+        server->connections--;
+        return;
+    }
+    server->connections++;
+    metrics_add(&server->metrics->connections_total, 1);
+    if (!daemon->is_tls)
+        return;
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_GNUTLS_SESSION);
+    /* Without a ticket key of ours every handshake would be a full one. */
+    if (info != NULL && info->tls_session != NULL)
+        tickets_enable(info->tls_session);
+}
+
+/* Paths are split before they are decoded, so libmicrohttpd must leave them alone. */
+static size_t keep_escapes(void *cls, struct MHD_Connection *connection, char *text)
+{
+    (void) cls;
+    (void) connection;
+    return strlen(text);
+}
+
+static void on_library_log(void *cls, const char *format, va_list args)
+{
+    char text[400];
+
+    (void) cls;
+    vsnprintf(text, sizeof(text), format, args);
+    log_debug(NULL, "libmicrohttpd", "message=\"%.*s\"", (int) strcspn(text, "\r\n"), text);
+}
+
+/* ---- the daemons in the loop ---- */
+
+static void on_daemon_ready(struct loop_watch *watch, uint32_t events)
+{
+    (void) events;
+    container_of(watch, struct server_daemon, watch)->server->must_run = true;
+}
+
+static int run_daemon(struct server_daemon *daemon)
+{
+    unsigned long long timeout;
+
+    if (daemon->daemon == NULL)
+        return -1;
+    MHD_run(daemon->daemon);
+    if (MHD_get_timeout(daemon->daemon, &timeout) != MHD_YES)
+        return -1;
+    return timeout > 3600000 ? 3600000 : (int) timeout;
+}
+
+/*
+ * libmicrohttpd runs in every turn: after descriptors and results were dispatched, before batches
+ * are sent. It is asked each time how long it can wait, since a resumed connection is not announced
+ * by any descriptor.
+ */
+static int run_daemons(struct loop_hook *hook)
+{
+    struct server *server = container_of(hook, struct server, hook);
+
+    server->must_run = false;
+    int plain = run_daemon(&server->plain);
+    int secure = run_daemon(&server->secure);
+    atomic_store_explicit(&server->metrics->connections, server->connections, memory_order_relaxed);
+    atomic_store_explicit(&server->metrics->requests_running, server->exchanges,
+                          memory_order_relaxed);
+    atomic_store_explicit(&server->metrics->body_bytes, (int64_t) server->body_bytes,
+                          memory_order_relaxed);
+    if (server->must_run)
+        return 0;
+    return plain < 0 ? secure : secure < 0 || plain < secure ? plain : secure;
+}
+
+static bool start_daemon(struct server *server, struct server_daemon *daemon, int fd, bool is_tls)
+{
+    const struct config *config = server->config;
+    unsigned flags =
+        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG | (is_tls ? MHD_USE_TLS : 0);
+    struct MHD_OptionItem tls_options[] = {
+        {MHD_OPTION_HTTPS_MEM_CERT, 0, is_tls ? (void *) server->tls->certificate_pem : NULL},
+        {MHD_OPTION_HTTPS_MEM_KEY, 0, is_tls ? (void *) server->tls->key_pem : NULL},
+        {MHD_OPTION_HTTPS_PRIORITIES, 0, (void *) "NORMAL:-VERS-TLS1.0:-VERS-TLS1.1"},
+        {MHD_OPTION_END, 0, NULL}};
+    struct MHD_OptionItem no_options[] = {{MHD_OPTION_END, 0, NULL}};
+
+    *daemon = (struct server_daemon){.server = server, .is_tls = is_tls, .listen_fd = fd};
+    if (fd < 0)
+        return true;
+    daemon->daemon = MHD_start_daemon(
+        flags, 0, NULL, NULL, on_request, daemon, MHD_OPTION_EXTERNAL_LOGGER, on_library_log, NULL,
+        MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
+        (unsigned) (config->max_connections / config->threads), MHD_OPTION_CONNECTION_TIMEOUT,
+        (unsigned) config->connection_timeout_s, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        config->connection_memory_bytes, MHD_OPTION_NOTIFY_COMPLETED, on_completed, daemon,
+        MHD_OPTION_NOTIFY_CONNECTION, on_connection, daemon, MHD_OPTION_URI_LOG_CALLBACK,
+        on_request_line, daemon, MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, NULL,
+        MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_ARRAY, is_tls ? tls_options : no_options,
+        MHD_OPTION_END);
+    if (daemon->daemon == NULL)
+        return false;
+    const union MHD_DaemonInfo *info =
+        MHD_get_daemon_info(daemon->daemon, MHD_DAEMON_INFO_EPOLL_FD);
+    daemon->watch = (struct loop_watch){.fd = info->epoll_fd, .ready = on_daemon_ready};
+    return loop_watch_set(server->loop, &daemon->watch, EPOLLIN) == 0;
+}
+
+bool server_init(struct server *server, struct service *service, const struct tls *tls,
+                 struct metrics *metrics, int plain_fd, int secure_fd)
+{
+    *server = (struct server){.loop = service->loop,
+                              .config = service->config,
+                              .service = service,
+                              .tls = tls,
+                              .metrics = metrics};
+    server->body_bytes_max = server->config->body_memory_bytes / (unsigned) server->config->threads;
+    list_init(&server->running);
+    if (!start_daemon(server, &server->plain, plain_fd, false) ||
+        !start_daemon(server, &server->secure, secure_fd, true))
+        return false;
+    loop_hook_add(server->loop, &server->hook, run_daemons);
+    return true;
+}
+
+static void quiesce(struct server_daemon *daemon)
+{
+    if (daemon->daemon == NULL || daemon->is_quiet)
+        return;
+    int fd = MHD_quiesce_daemon(daemon->daemon);
+    if (fd >= 0)
+        close(fd);
+    daemon->is_quiet = true;
+}
+
+void server_drain(struct server *server)
+{
+    server->is_draining = true;
+    quiesce(&server->plain);
+    quiesce(&server->secure);
+}
+
+bool server_is_drained(const struct server *server)
+{
+    return list_is_empty(&server->running) && server->exchanges == 0;
+}
+
+void server_expire_all(struct server *server)
+{
+    while (!list_is_empty(&server->running))
+        op_expire(&list_entry(server->running.next, struct exchange, place)->call.op);
+}
+
+static void stop_daemon(struct server *server, struct server_daemon *daemon)
+{
+    if (daemon->daemon == NULL)
+        return;
+    loop_watch_set(server->loop, &daemon->watch, 0);
+    MHD_stop_daemon(daemon->daemon);
+    daemon->daemon = NULL;
+}
+
+void server_finish(struct server *server)
+{
+    if (server->loop == NULL)
+        return;
+    assert(list_is_empty(&server->running));
+    loop_hook_remove(&server->hook);
+    stop_daemon(server, &server->plain);
+    stop_daemon(server, &server->secure);
+    server->loop = NULL;
+}

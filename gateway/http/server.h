@@ -1,0 +1,63 @@
+/*
+ * The door to libmicrohttpd: requests in, replies out, for one loop.
+ *
+ * Each loop has its own daemons (plain HTTP, TLS) in external epoll mode; their epoll descriptors
+ * are nested in the loop's. A request is read whole, routed, authorized, and becomes a call; a call
+ * that waits suspends its connection, and is resumed once, when it was answered.
+ */
+#ifndef ORRERY_HTTP_SERVER_H
+#define ORRERY_HTTP_SERVER_H
+
+#include "http/metrics.h"
+#include "http/tls.h"
+#include "service/call.h"
+#include "service/service.h"
+
+struct MHD_Daemon;
+
+struct server_daemon {
+    struct server *server;
+    struct MHD_Daemon *daemon;
+    struct loop_watch watch;
+    int listen_fd;
+    bool is_tls;
+    bool is_quiet; /* takes no new connections */
+};
+
+struct server {
+    struct loop *loop;
+    const struct config *config;
+    struct service *service;
+    const struct tls *tls;
+    struct server_daemon plain, secure;
+    struct loop_hook hook;
+    struct list running; /* exchanges whose call is not answered */
+    struct metrics *metrics;
+    size_t body_bytes, body_bytes_max; /* of request bodies in memory */
+    bool must_run;                     /* a connection was resumed or read only in part */
+    bool is_draining;
+    unsigned exchanges;
+    unsigned connections;
+};
+
+/*
+ * Take over two bound and listening sockets (-1: none).
+ *
+ * returns  false when libmicrohttpd refuses; the sockets then stay the caller's
+ */
+bool server_init(struct server *server, struct service *service, const struct tls *tls,
+                 struct metrics *metrics, int plain_fd, int secure_fd) MUST_CHECK;
+
+/* Take no new connections, answer new requests with 503. */
+void server_drain(struct server *server);
+
+/* Have all requests been answered and sent? */
+bool server_is_drained(const struct server *server);
+
+/* Answer whatever still runs, as if its deadline had passed. */
+void server_expire_all(struct server *server);
+
+/* Close all connections. No call may run. Zeroed memory is accepted. */
+void server_finish(struct server *server);
+
+#endif

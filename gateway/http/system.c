@@ -1,0 +1,197 @@
+#include "http/system.h"
+
+#include "base/clock.h"
+#include "http/process.h"
+#include "http/routes.h"
+
+#include <inttypes.h>
+
+#include "base/banned.h"
+
+static enum op_next reply_text(struct op *op, unsigned status, const char *content_type,
+                               struct buf *body)
+{
+    struct call *call = call_of(op);
+
+    call->reply.status = status;
+    call->reply.content_type = content_type;
+    return reply_take_body(&call->reply, body, &op->fault) ? OP_DONE : OP_FAILED;
+}
+
+enum op_next system_alive(struct op *op)
+{
+    struct buf body = {0};
+
+    buf_append_text(&body, "{\"alive\":true}");
+    return reply_text(op, 200, NULL, &body);
+}
+
+enum op_next system_ready(struct op *op)
+{
+    struct service *service = call_of(op)->service;
+    struct buf body = {0};
+
+    if (!store_is_ready(&service->store)) {
+        fault_set(&op->fault, 503, SUB_NONE, "the database of region \"%s\" is not connected",
+                  service->config->region_name);
+        op->fault.retry_after_ms = 1000;
+        return OP_FAILED;
+    }
+    buf_append_text(&body, "{\"ready\":true}");
+    return reply_text(op, 200, NULL, &body);
+}
+
+static void print_pool(struct buf *body, const char *name, const struct store_pool *pool)
+{
+    unsigned ready = 0;
+
+    for (unsigned i = 0; i < pool->count; i++)
+        ready += pgio_is_ready(&pool->connections[i]);
+    buf_printf(body, "\"%s\":{\"connections\":%u,\"ready\":%u}", name, pool->count, ready);
+}
+
+enum op_next system_status(struct op *op)
+{
+    struct service *service = call_of(op)->service;
+    const struct process *process = service->process;
+    struct buf body = {0};
+
+    buf_append_text(&body, "{\"version\":\"" ORRERY_VERSION "\",\"account\":");
+    buf_append_json_string(&body, slice_from_text(service->config->account_name));
+    buf_append_text(&body, ",\"region\":");
+    buf_append_json_string(&body, slice_from_text(service->config->region_name));
+    buf_printf(&body,
+               ",\"ordinal\":%d,\"replicating\":false,\"uptimeSeconds\":%" PRId64 ",\"threads\":%u",
+               service->config->region_ordinal, clock_unix_s() - process->started_s,
+               process->worker_count);
+    buf_append_text(&body, ",\"database\":{");
+    print_pool(&body, "read", &service->store.reads);
+    buf_append_char(&body, ',');
+    print_pool(&body, "write", &service->store.writes);
+    buf_append_char(&body, ',');
+    print_pool(&body, "query", &service->store.queries);
+    buf_printf(&body, "},\"containersCached\":%zu}", service->containers.count);
+    return reply_text(op, 200, NULL, &body);
+}
+
+enum op_next system_certificate(struct op *op)
+{
+    const struct process *process = call_of(op)->service->process;
+    struct buf body = {0};
+
+    if (process->tls.authority_pem == NULL)
+        return call_fail(op, 404, SUB_NONE, "this gateway serves no HTTPS and has no certificate");
+    buf_append_text(&body, process->tls.authority_pem);
+    return reply_text(op, 200, "application/x-pem-file", &body);
+}
+
+/* ---- metrics ---- */
+
+static uint64_t total(const struct process *process, size_t offset)
+{
+    uint64_t sum = 0;
+
+    for (unsigned i = 0; i < process->worker_count; i++)
+        sum += atomic_load_explicit(
+            (_Atomic uint64_t *) ((char *) &process->workers[i].metrics + offset),
+            memory_order_relaxed);
+    return sum;
+}
+
+#define TOTAL(process, member) total(process, offsetof(struct metrics, member))
+
+static void print_counter(struct buf *out, const char *name, const char *type, const char *help,
+                          uint64_t value)
+{
+    buf_printf(out, "# HELP orrery_%s %s\n# TYPE orrery_%s %s\norrery_%s %" PRIu64 "\n", name, help,
+               name, type, name, value);
+}
+
+static size_t route_offset(unsigned route, size_t inner)
+{
+    return offsetof(struct metrics, routes) + route * sizeof(struct metrics_route) + inner;
+}
+
+static void print_requests(struct buf *out, const struct process *process)
+{
+    static const char *const classes[] = {"429", "1xx", "2xx", "3xx", "4xx", "5xx"};
+
+    buf_append_text(out, "# HELP orrery_requests_total Requests answered, by route and status.\n"
+                         "# TYPE orrery_requests_total counter\n");
+    for (unsigned route = 0; route < route_count(); route++) {
+        for (unsigned class = 0; class < ARRAY_LEN(classes); class ++) {
+            uint64_t value =
+                total(process, route_offset(route, offsetof(struct metrics_route, by_status) +
+                                                       class * sizeof(uint64_t)));
+            if (value > 0)
+                buf_printf(out, "orrery_requests_total{route=\"%s\",status=\"%s\"} %" PRIu64 "\n",
+                           route_at(route)->name, classes[class], value);
+        }
+    }
+}
+
+static void print_latency(struct buf *out, const struct process *process, unsigned route)
+{
+    const char *name = route_at(route)->name;
+    uint64_t count = 0;
+
+    for (unsigned i = 0; i < METRICS_BUCKETS; i++) {
+        count += total(process, route_offset(route, offsetof(struct metrics_route, latency) +
+                                                        i * sizeof(uint64_t)));
+        if (i < METRICS_BUCKETS - 1)
+            buf_printf(out, "orrery_request_seconds_bucket{route=\"%s\",le=\"%g\"} %" PRIu64 "\n",
+                       name, metrics_bounds_us[i] / 1e6, count);
+    }
+    buf_printf(out, "orrery_request_seconds_bucket{route=\"%s\",le=\"+Inf\"} %" PRIu64 "\n", name,
+               count);
+    buf_printf(out, "orrery_request_seconds_count{route=\"%s\"} %" PRIu64 "\n", name, count);
+    uint64_t sum_us =
+        total(process, route_offset(route, offsetof(struct metrics_route, latency_sum_us)));
+    buf_printf(out, "orrery_request_seconds_sum{route=\"%s\"} %.6f\n", name, (double) sum_us / 1e6);
+}
+
+static bool was_used(const struct process *process, unsigned route)
+{
+    for (unsigned i = 0; i < METRICS_BUCKETS; i++) {
+        if (total(process, route_offset(route, offsetof(struct metrics_route, latency) +
+                                                   i * sizeof(uint64_t))) > 0)
+            return true;
+    }
+    return false;
+}
+
+enum op_next system_metrics(struct op *op)
+{
+    const struct process *process = call_of(op)->service->process;
+    struct buf out = {0};
+
+    print_requests(&out, process);
+    buf_append_text(&out,
+                    "# HELP orrery_request_seconds Time from the request line to the answer.\n"
+                    "# TYPE orrery_request_seconds histogram\n");
+    for (unsigned route = 0; route < route_count(); route++) {
+        if (was_used(process, route))
+            print_latency(&out, process, route);
+    }
+    print_counter(&out, "requests_unrouted_total", "counter", "Requests that no route took.",
+                  TOTAL(process, unrouted));
+    print_counter(&out, "connections_total", "counter", "Client connections accepted.",
+                  TOTAL(process, connections_total));
+    print_counter(&out, "connections", "gauge", "Client connections open.",
+                  TOTAL(process, connections));
+    print_counter(&out, "requests_running", "gauge", "Requests in memory.",
+                  TOTAL(process, requests_running));
+    print_counter(&out, "request_body_bytes", "gauge", "Bytes of request bodies in memory.",
+                  TOTAL(process, body_bytes));
+    print_counter(&out, "read_batches_total", "counter", "Statements that read items.",
+                  TOTAL(process, read_batches));
+    print_counter(&out, "read_keys_total", "counter", "Items asked for by them.",
+                  TOTAL(process, read_keys));
+    print_counter(&out, "write_batches_total", "counter", "Batches of writes sent.",
+                  TOTAL(process, write_batches));
+    print_counter(&out, "write_operations_total", "counter", "Operations in them.",
+                  TOTAL(process, write_operations));
+    print_counter(&out, "queries_total", "counter", "Other statements sent.",
+                  TOTAL(process, queries));
+    return reply_text(op, 200, "text/plain; version=0.0.4", &out);
+}

@@ -1,0 +1,111 @@
+#include "service/call.h"
+
+#include "model/etag.h"
+
+#include <stdio.h>
+
+#include "base/banned.h"
+
+/* Containers that keep changing under one name are somebody's mistake; they must not hold a request
+ * for ever. */
+#define RESOLVE_ATTEMPTS_MAX 4
+
+struct resolve {
+    op_step *next;
+    void *self; /* of the handler */
+};
+
+static op_step resolve_loaded; /* make the container of what PostgreSQL said */
+
+static bool check_intended(struct call *call)
+{
+    struct slice intended = slice_trim(call->request.headers.at[HEADER_INTENDED_RID]);
+
+    if (slice_is_empty(intended) || slice_equals_text(intended, call->container->rid))
+        return true;
+    return fault_set(&call->op.fault, 400, SUB_COLLECTION_RID_MISMATCH,
+                     "the container has rid \"%s\", not \"%.*s\"", call->container->rid,
+                     FAULT_QUOTE(intended));
+}
+
+enum op_next call_resolve(struct op *op, op_step *next)
+{
+    struct call *call = call_of(op);
+    const struct resource_path *path = &call->request.path;
+
+    if (call->container == NULL)
+        call->container =
+            container_cache_find(&call->service->containers, path->ids[0], path->ids[1]);
+    if (call->container != NULL)
+        return check_intended(call) ? op_again(op, next) : OP_FAILED;
+    struct resolve *resolve = arena_alloc(&op->arena, sizeof(*resolve));
+    if (resolve == NULL) {
+        fault_set_oom(&op->fault);
+        return OP_FAILED;
+    }
+    *resolve = (struct resolve){.next = next, .self = op->self};
+    op->self = resolve;
+    return container_cache_query(&call->service->store, op, path->ids[0], path->ids[1],
+                                 resolve_loaded);
+}
+
+static enum op_next resolve_loaded(struct op *op)
+{
+    struct resolve *resolve = op_self(op, struct resolve);
+    struct call *call = call_of(op);
+    const struct resource_path *path = &call->request.path;
+
+    op->self = resolve->self;
+    call->container =
+        container_cache_load(&call->service->containers, op, path->ids[0], path->ids[1]);
+    if (call->container == NULL || !check_intended(call))
+        return OP_FAILED;
+    return op_again(op, resolve->next);
+}
+
+enum op_next call_resolve_again(struct op *op, op_step *next)
+{
+    struct call *call = call_of(op);
+
+    if (++call->resolve_attempts >= RESOLVE_ATTEMPTS_MAX) {
+        fault_set(&op->fault, 503, SUB_NONE,
+                  "the container is being replaced; nothing was changed");
+        op->fault.retry_after_ms = 100;
+        return OP_FAILED;
+    }
+    container_cache_forget(&call->service->containers, call->container);
+    container_release(call->container);
+    call->container = NULL;
+    return call_resolve(op, next);
+}
+
+void call_release(struct call *call)
+{
+    container_release(call->container);
+    call->container = NULL;
+    reply_finish(&call->reply);
+}
+
+enum op_next call_reply_json(struct op *op, unsigned status, struct buf *body)
+{
+    struct call *call = call_of(op);
+
+    call->reply.status = status;
+    return reply_take_body(&call->reply, body, &op->fault) ? OP_DONE : OP_FAILED;
+}
+
+enum op_next call_reply_empty(struct op *op, unsigned status)
+{
+    call_of(op)->reply.status = status;
+    return OP_DONE;
+}
+
+void call_reply_etag(struct call *call, const uint8_t etag[16])
+{
+    struct etag tag;
+    char text[ETAG_TEXT_BYTES];
+
+    memcpy(tag.uuid, etag, sizeof(tag.uuid));
+    etag_format(&tag, text);
+    reply_header(&call->reply, "etag", arena_copy(&call->op.arena, text, ETAG_TEXT_BYTES - 1));
+}

@@ -1,0 +1,22 @@
+/*
+ * What handlers work with: one per loop.
+ */
+#ifndef ORRERY_SERVICE_SERVICE_H
+#define ORRERY_SERVICE_SERVICE_H
+
+#include "base/config.h"
+#include "loop/loop.h"
+#include "store/containers.h"
+#include "store/store.h"
+
+struct process;
+
+struct service {
+    struct process *process; /* the whole program's; see http/process.h */
+    struct loop *loop;
+    const struct config *config;
+    struct store store;
+    struct container_cache containers;
+};
+
+#endif

@@ -1,0 +1,249 @@
+#include "store/containers.h"
+
+#include "store/sqlstate.h"
+#include "store/store.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/banned.h"
+
+#define CONTAINER_ARENA_MAX_BYTES (8u << 20)
+
+/* A name may look like a resource id, so the name wins. One row per range, in the order of their keys. */
+static const char find_sql[] =
+    "select d.rid, d.id, c.rid, c.id, c.body, r.index, r.epk_min, r.epk_max "
+    "from (select rid, id from orrery.items_0 where range_id = 0 and pk = 'dbs' and not deleted "
+    "      and (id = $1 or rid = $2) order by (id = $1) desc limit 1) d "
+    "left join lateral (select rid, id, body from orrery.items_0 where range_id = 0 "
+    "      and pk = convert_to('colls/' || d.rid, 'UTF8') and not deleted and (id = $3 or rid = $4) "
+    "      order by (id = $3) desc limit 1) c on true "
+    "left join orrery.ranges r on r.container = c.rid and r.state = 'online' order by r.epk_min";
+
+enum { FOUND_DB_NUMBER, FOUND_DB_ID, FOUND_NUMBER, FOUND_ID, FOUND_BODY, FOUND_INDEX, FOUND_MIN, FOUND_MAX };
+
+/* ---- the cache ---- */
+
+static uint64_t hash_names(struct slice database_name, struct slice name)
+{
+    uint64_t hash = 0xcbf29ce484222325ULL;
+
+    for (size_t i = 0; i < database_name.len; i++)
+        hash = (hash ^ (unsigned char) database_name.ptr[i]) * 0x100000001b3ULL;
+    hash = (hash ^ 0x1ff) * 0x100000001b3ULL;
+    for (size_t i = 0; i < name.len; i++)
+        hash = (hash ^ (unsigned char) name.ptr[i]) * 0x100000001b3ULL;
+    return hash;
+}
+
+bool container_cache_init(struct container_cache *cache, size_t max)
+{
+    *cache = (struct container_cache){.max = max, .bucket_count = 256};
+    list_init(&cache->ages);
+    while (cache->bucket_count < max)
+        cache->bucket_count *= 2;
+    cache->buckets = calloc(cache->bucket_count, sizeof(*cache->buckets));
+    return cache->buckets != NULL;
+}
+
+void container_cache_finish(struct container_cache *cache)
+{
+    if (cache->buckets == NULL)
+        return;
+    while (!list_is_empty(&cache->ages))
+        container_cache_forget(cache, list_entry(cache->ages.next, struct container, age));
+    free(cache->buckets);
+    cache->buckets = NULL;
+}
+
+static struct container **find_slot(struct container_cache *cache, struct slice database_name,
+                                    struct slice name)
+{
+    uint64_t hash = hash_names(database_name, name);
+    struct container **slot = &cache->buckets[hash & (cache->bucket_count - 1)];
+
+    while (*slot != NULL && (!slice_equals((*slot)->name, name) ||
+                             !slice_equals((*slot)->database_name, database_name)))
+        slot = &(*slot)->chain;
+    return slot;
+}
+
+struct container *container_cache_find(struct container_cache *cache, struct slice database_name,
+                                       struct slice name)
+{
+    struct container *container = *find_slot(cache, database_name, name);
+
+    if (container == NULL)
+        return NULL;
+    list_remove(&container->age);
+    list_append(&cache->ages, &container->age);
+    container->references++;
+    return container;
+}
+
+void container_cache_forget(struct container_cache *cache, struct container *container)
+{
+    if (list_is_empty(&container->age))
+        return; /* forgotten already */
+    struct container **slot = find_slot(cache, container->database_name, container->name);
+    assert(*slot == container);
+    *slot = container->chain;
+    list_remove(&container->age);
+    cache->count--;
+    container_release(container);
+}
+
+static void remember(struct container_cache *cache, struct container *container)
+{
+    struct container **slot = find_slot(cache, container->database_name, container->name);
+
+    if (*slot != NULL)
+        container_cache_forget(cache, *slot);
+    if (cache->count >= cache->max)
+        container_cache_forget(cache, list_entry(cache->ages.next, struct container, age));
+    slot = find_slot(cache, container->database_name, container->name);
+    container->chain = NULL;
+    *slot = container;
+    list_append(&cache->ages, &container->age);
+    cache->count++;
+    container->references++;
+}
+
+void container_release(struct container *container)
+{
+    if (container == NULL)
+        return;
+    assert(container->references > 0);
+    if (--container->references > 0)
+        return;
+    arena_finish(&container->arena);
+    free(container);
+}
+
+/* ---- loading ---- */
+
+/* A segment may be a resource id; its number, or NULL. */
+static void put_number(struct pgparams *params, struct slice segment, enum rid_type type)
+{
+    struct rid rid;
+
+    if (!rid_parse(segment, &rid) || rid.type != type)
+        pgparams_null(params, PG_INT8);
+    else
+        pgparams_int8(params, type == RID_DATABASE ? rid.database : rid.owner);
+}
+
+enum op_next container_cache_query(struct store *store, struct op *op, struct slice database_name,
+                             struct slice name, op_step *next)
+{
+    struct pgio_statement statement = {.key = store_statement_key(STATEMENT_FIND_CONTAINER, 0),
+                                       .sql = find_sql};
+    struct pgparams params = {0};
+
+    pgparams_text(&params, database_name);
+    put_number(&params, database_name, RID_DATABASE);
+    pgparams_text(&params, name);
+    put_number(&params, name, RID_CONTAINER);
+    return store_query(store, op, STORE_READS, &statement, &params, next);
+}
+
+static bool keep(struct container *container, struct slice *kept, struct slice text)
+{
+    char *copy = arena_copy(&container->arena, text.ptr, text.len);
+
+    *kept = slice_make(copy, text.len);
+    return copy != NULL;
+}
+
+/* The path of names for x-ms-alt-content-path: headers are ASCII, so everything else is escaped. */
+static bool keep_alt_path(struct container *container)
+{
+    struct slice parts[] = {SLICE_LITERAL("dbs/"), container->database_id, SLICE_LITERAL("/colls/"),
+                            container->id};
+    struct buf path = {0};
+
+    for (unsigned i = 0; i < ARRAY_LEN(parts); i++) {
+        for (size_t at = 0; at < parts[i].len; at++) {
+            unsigned char c = (unsigned char) parts[i].ptr[at];
+            if (c < 0x20 || c >= 0x7f || c == '%')
+                buf_printf(&path, "%%%02X", c);
+            else
+                buf_append_char(&path, (char) c);
+        }
+    }
+    bool is_kept = !path.has_failed && keep(container, &container->alt_path, buf_slice(&path));
+    buf_finish(&path);
+    return is_kept;
+}
+
+static bool keep_ranges(struct container *container, const struct pgio_result *result)
+{
+    size_t count = (size_t) pgio_row_count(result);
+
+    container->ranges = arena_alloc(&container->arena, count * sizeof(*container->ranges));
+    if (container->ranges == NULL)
+        return false;
+    container->range_count = count;
+    for (size_t i = 0; i < count; i++) {
+        struct slice min = pgio_value(result, (int) i, FOUND_MIN), max = pgio_value(result, (int) i, FOUND_MAX);
+        container->ranges[i].index = (uint32_t) pgio_int4(result, (int) i, FOUND_INDEX);
+        epk_set(&container->ranges[i].min, min.ptr, min.len);
+        epk_set(&container->ranges[i].max, max.ptr, max.len);
+    }
+    return true;
+}
+
+static bool fill(struct container *container, const struct pgio_result *result, struct slice database_name,
+                 struct slice name, struct fault *fault)
+{
+    struct slice body;
+
+    container->database_number = (uint32_t) pgio_int8(result, 0, FOUND_DB_NUMBER);
+    container->number = (uint32_t) pgio_int8(result, 0, FOUND_NUMBER);
+    rid_format(&(struct rid){.type = RID_DATABASE, .database = container->database_number},
+               container->database_rid);
+    rid_format(&(struct rid){.type = RID_CONTAINER,
+                             .database = container->database_number,
+                             .owner = container->number},
+               container->rid);
+    if (!keep(container, &container->database_id, pgio_value(result, 0, FOUND_DB_ID)) ||
+        !keep(container, &container->id, pgio_value(result, 0, FOUND_ID)) ||
+        !keep(container, &container->database_name, database_name) ||
+        !keep(container, &container->name, name) || !keep_alt_path(container) ||
+        !keep_ranges(container, result) || !keep(container, &body, pgio_value(result, 0, FOUND_BODY)))
+        return fault_set_oom(fault);
+    return container_load(&container->settings, body, &container->arena, fault);
+}
+
+struct container *container_cache_load(struct container_cache *cache, struct op *op, struct slice database_name,
+                                 struct slice name)
+{
+    const struct pgio_result *result = op->result;
+
+    if (!store_check(op, STORE_READS))
+        return NULL;
+    bool has_database = pgio_row_count(result) > 0;
+    if (!has_database || pgio_is_null(result, 0, FOUND_NUMBER) || pgio_is_null(result, 0, FOUND_INDEX)) {
+        struct slice missing = has_database ? name : database_name;
+        fault_set(&op->fault, 404, SUB_OWNER_RESOURCE_NOT_FOUND, "there is no %s \"%.*s\"",
+                  has_database ? "container" : "database", FAULT_QUOTE(missing));
+        return NULL;
+    }
+    struct container *container = calloc(1, sizeof(*container));
+    if (container == NULL) {
+        fault_set_oom(&op->fault);
+        return NULL;
+    }
+    container->references = 1;
+    list_init(&container->age);
+    arena_init(&container->arena, CONTAINER_ARENA_MAX_BYTES);
+    if (!fill(container, result, database_name, name, &op->fault)) {
+        container_release(container);
+        return NULL;
+    }
+    remember(cache, container);
+    return container;
+}

@@ -1,0 +1,259 @@
+#include "store/store.h"
+
+#include "store/reads.h"
+#include "store/sqlstate.h"
+#include "store/writes.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/banned.h"
+
+/* A query that waits for a connection, or runs on one. In its op's arena, which lives as long. */
+struct query {
+    struct pgio_call call;
+    struct op *op;
+    enum store_effect effect;
+    struct pgio_statement statement;
+    struct pgparams params;
+};
+
+/* Without these, PostgreSQL plans every call of a batch anew and prefers scans while tables are
+ * small. */
+static const char point_settings[] =
+    "set plan_cache_mode=force_generic_plan; set enable_seqscan=off; set enable_hashjoin=off; "
+    "set enable_mergejoin=off; set enable_bitmapscan=off; set jit=off; set synchronous_commit=on; "
+    "set client_min_messages=warning";
+
+struct pgio *store_pool_pick(struct store_pool *pool)
+{
+    struct pgio *best = NULL;
+
+    for (unsigned i = 0; i < pool->count; i++) {
+        struct pgio *io = &pool->connections[i];
+        if (pgio_is_ready(io) && (best == NULL || io->in_flight_count < best->in_flight_count))
+            best = io;
+    }
+    return best;
+}
+
+bool store_pool_is_out(struct store *store, struct store_pool *pool)
+{
+    for (unsigned i = 0; i < pool->count; i++) {
+        if (pgio_is_ready(&pool->connections[i])) {
+            pool->down_since_ms = 0;
+            return false;
+        }
+    }
+    if (pool->down_since_ms == 0)
+        pool->down_since_ms = store->loop->now_ms;
+    if (store->loop->now_ms - pool->down_since_ms >= STORE_OUTAGE_WAIT_MS)
+        return true;
+    if (!loop_timer_is_armed(&store->recheck))
+        loop_timer_arm(store->loop, &store->recheck, STORE_OUTAGE_WAIT_MS);
+    return false;
+}
+
+void store_refuse(struct op *op)
+{
+    struct pgio_result away = {
+        .outcome = PGIO_ERROR, .sqlstate = "08001", .message = "no connection"};
+
+    assert(op->waits == OP_WAITS_QUEUED);
+    list_remove(&op->place);
+    op_resume_with(op, &away, 0);
+}
+
+/* ---- the query pool ---- */
+
+static void query_done(struct pgio_call *call, const struct pgio_result *result)
+{
+    struct query *query = container_of(call, struct query, call);
+
+    op_resume_with(query->op, result, 0);
+}
+
+static struct pgio *idle_connection(struct store_pool *pool)
+{
+    for (unsigned i = 0; i < pool->count; i++) {
+        struct pgio *io = &pool->connections[i];
+        if (pgio_is_ready(io) && io->in_flight_count == 0)
+            return io;
+    }
+    return NULL;
+}
+
+/* Take the op out of the queue first: a connection that breaks while sending resumes it at once. */
+static void send_query(struct store *store, struct op *op, struct pgio *io)
+{
+    struct query *query = op->waiting_for;
+
+    list_remove(&op->place);
+    op->waits = query->effect == STORE_CHANGES ? OP_WAITS_WRITE : OP_WAITS_READ;
+    store->queries_sent++;
+    if (!pgio_send(io, &query->call, &query->statement, &query->params, query_done)) {
+        op->waits = OP_WAITS_QUEUED;
+        list_prepend(&store->query_queue, &op->place);
+    }
+}
+
+static void flush_queries(struct store *store)
+{
+    struct pgio *io;
+
+    while (!list_is_empty(&store->query_queue) && (io = idle_connection(&store->queries)) != NULL)
+        send_query(store, list_entry(store->query_queue.next, struct op, place), io);
+    if (list_is_empty(&store->query_queue) || !store_pool_is_out(store, &store->queries))
+        return;
+    while (!list_is_empty(&store->query_queue))
+        store_refuse(list_entry(store->query_queue.next, struct op, place));
+}
+
+static void free_params(void *object)
+{
+    pgparams_finish(object);
+}
+
+enum op_next store_query(struct store *store, struct op *op, enum store_effect effect,
+                         const struct pgio_statement *statement, struct pgparams *params,
+                         op_step *next)
+{
+    struct query *query = arena_alloc(&op->arena, sizeof(*query));
+
+    if (query == NULL) {
+        pgparams_finish(params);
+        fault_set_oom(&op->fault);
+        return OP_FAILED;
+    }
+    query->params = *params;
+    *params = (struct pgparams){0};
+    if (!arena_defer(&op->arena, free_params, &query->params)) {
+        fault_set_oom(&op->fault);
+        return OP_FAILED;
+    }
+    query->statement.key = statement->key;
+    query->statement.sql = arena_copy(&op->arena, statement->sql, strlen(statement->sql));
+    if (query->statement.sql == NULL || query->params.bytes.has_failed) {
+        fault_set_oom(&op->fault);
+        return OP_FAILED;
+    }
+    query->op = op;
+    query->effect = effect;
+    op->waiting_for = query;
+    list_append(&store->query_queue, &op->place);
+    return op_wait(op, OP_WAITS_QUEUED, next);
+}
+
+bool store_check(struct op *op, enum store_effect effect)
+{
+    if (op->result->outcome == PGIO_ROWS)
+        return true;
+    bool is_unknown = op->result->outcome == PGIO_LOST ||
+                      (sqlstate_class(op->result->sqlstate) == SQLSTATE_UNKNOWN &&
+                       strcmp(op->result->sqlstate, "08001") != 0);
+    if (effect == STORE_CHANGES && is_unknown)
+        return fault_set(
+            &op->fault, 408, SUB_NONE,
+            "the connection to the database broke; whether the change was made is not known");
+    sqlstate_fault(op->result, &op->log, &op->fault);
+    return false;
+}
+
+/* ---- the store ---- */
+
+static int flush(struct loop_hook *hook)
+{
+    struct store *store = container_of(hook, struct store, hook);
+
+    store_reads_flush(store);
+    store_writes_flush(store);
+    flush_queries(store);
+    return -1;
+}
+
+static void recheck(struct loop_timer *timer)
+{
+    (void) timer; /* the turn that it caused runs the hook */
+}
+
+static void init_pool(struct store *store, struct store_pool *pool, const char *name, int count,
+                      const char *setup)
+{
+    assert(count > 0 && count <= STORE_POOL_MAX);
+    pool->count = (unsigned) count;
+    for (unsigned i = 0; i < pool->count; i++)
+        pgio_init(&pool->connections[i], store->loop, name, store->config->database_url, setup,
+                  NULL, store);
+}
+
+bool store_init(struct store *store, struct loop *loop, const struct config *config)
+{
+    *store = (struct store){.loop = loop, .config = config};
+    list_init(&store->query_queue);
+    loop_timer_init(&store->recheck, recheck);
+    store->read_queues = store_reads_create();
+    store->write_queues = store_writes_create();
+    if (store->read_queues == NULL || store->write_queues == NULL) {
+        store_reads_destroy(store->read_queues);
+        store_writes_destroy(store->write_queues);
+        return false;
+    }
+    /* PostgreSQL gives up a little before the client is answered, so that nothing runs on for
+     * nobody. */
+    snprintf(store->read_setup, sizeof(store->read_setup), "%s; set statement_timeout=%d",
+             point_settings, config->request_timeout_ms);
+    snprintf(store->query_setup, sizeof(store->query_setup),
+             "set jit=off; set client_min_messages=warning; set statement_timeout=%d",
+             config->request_timeout_ms);
+    init_pool(store, &store->reads, "read", config->read_connections, store->read_setup);
+    init_pool(store, &store->writes, "write", config->write_connections, store->read_setup);
+    init_pool(store, &store->queries, "query", config->query_connections, store->query_setup);
+    loop_hook_add(loop, &store->hook, flush);
+    return true;
+}
+
+static void finish_pool(struct store_pool *pool)
+{
+    for (unsigned i = 0; i < pool->count; i++)
+        pgio_finish(&pool->connections[i]);
+    pool->count = 0;
+}
+
+void store_finish(struct store *store)
+{
+    if (store->loop == NULL)
+        return;
+    store->is_closing = true;
+    loop_hook_remove(&store->hook);
+    loop_timer_disarm(store->loop, &store->recheck);
+    finish_pool(&store->reads);
+    finish_pool(&store->writes);
+    finish_pool(&store->queries);
+    store_reads_destroy(store->read_queues);
+    store_writes_destroy(store->write_queues);
+    store->loop = NULL;
+}
+
+bool store_is_ready(const struct store *store)
+{
+    return store_pool_pick((struct store_pool *) &store->reads) != NULL &&
+           store_pool_pick((struct store_pool *) &store->writes) != NULL &&
+           store_pool_pick((struct store_pool *) &store->queries) != NULL;
+}
+
+static bool pool_is_idle(const struct store_pool *pool)
+{
+    for (unsigned i = 0; i < pool->count; i++) {
+        if (pool->connections[i].in_flight_count > 0)
+            return false;
+    }
+    return true;
+}
+
+bool store_is_idle(const struct store *store)
+{
+    return list_is_empty(&store->query_queue) && store_reads_are_idle(store) &&
+           store_writes_are_idle(store) && pool_is_idle(&store->reads) &&
+           pool_is_idle(&store->writes) && pool_is_idle(&store->queries);
+}

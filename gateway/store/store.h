@@ -1,0 +1,108 @@
+/*
+ * A loop's way to its region's PostgreSQL.
+ *
+ * Three pools of connections, because a statement that waits holds up all behind it on its
+ * connection: point reads (reads.c), batches of writes (writes.c), and queries: feeds, definitions,
+ * DDL. A call of the query pool has its connection for itself; the other pools pipeline.
+ *
+ * While PostgreSQL is away, work that was not sent waits in its queue for a moment (a restart of
+ * the server takes a second or two) and is then refused with 503; work that was sent follows op.h.
+ */
+#ifndef ORRERY_STORE_STORE_H
+#define ORRERY_STORE_STORE_H
+
+#include "base/config.h"
+#include "loop/op.h"
+#include "loop/pgio.h"
+
+#define STORE_POOL_MAX 16
+
+/* How long unsent work waits for a server that is away. */
+#define STORE_OUTAGE_WAIT_MS 500
+
+struct store_reads;
+struct store_writes;
+
+struct store_pool {
+    struct pgio connections[STORE_POOL_MAX];
+    unsigned count;
+    int64_t down_since_ms; /* monotonic; 0 while one connection is ready */
+};
+
+struct store {
+    struct loop *loop;
+    const struct config *config;
+    struct store_pool reads, writes, queries;
+    struct list query_queue; /* ops whose query waits for a connection */
+    struct store_reads *read_queues;
+    struct store_writes *write_queues;
+    struct loop_hook hook;
+    struct loop_timer recheck; /* wakes the loop to refuse what waited long enough */
+    char read_setup[512], query_setup[256];
+    bool is_closing;
+    /* counters, for /metrics */
+    uint64_t read_batches, read_keys, write_batches, write_operations, queries_sent;
+};
+
+/*
+ * Connect. config is borrowed.
+ *
+ * returns  false when there is no memory
+ */
+bool store_init(struct store *store, struct loop *loop, const struct config *config) MUST_CHECK;
+
+/* Every op must have been answered. Zeroed memory is accepted. */
+void store_finish(struct store *store);
+
+/* Is a connection of every pool ready? */
+bool store_is_ready(const struct store *store);
+
+/* Anything queued or in flight? */
+bool store_is_idle(const struct store *store);
+
+enum store_effect { STORE_READS, STORE_CHANGES };
+
+/*
+ * Run a statement on the query pool; the next step finds op->result.
+ *
+ * Whatever the outcome, the next step runs: it calls store_check first. The statement's text and
+ * the parameters are moved into the op.
+ */
+enum op_next store_query(struct store *store, struct op *op, enum store_effect effect,
+                         const struct pgio_statement *statement, struct pgparams *params,
+                         op_step *next);
+
+/*
+ * Did the statement give rows?
+ *
+ * fault  500, 503, or for changes whose end is unknown 408
+ */
+bool store_check(struct op *op, enum store_effect effect) MUST_CHECK;
+
+/* A ready connection of a pool with the fewest calls in flight; NULL when none is ready. */
+struct pgio *store_pool_pick(struct store_pool *pool);
+
+/* No connection, and for long enough that work should be refused. */
+bool store_pool_is_out(struct store *store, struct store_pool *pool);
+
+/* Refuse an op that waits in a queue: PostgreSQL is away. */
+void store_refuse(struct op *op);
+
+/*
+ * A statement key: what it does, and the container it is for (0 when its text names none).
+ */
+enum store_statement {
+    STATEMENT_READ_ONE = 1,
+    STATEMENT_READ_MANY,
+    STATEMENT_WRITE,
+    STATEMENT_FIND_CONTAINER,
+    STATEMENT_ITEM_BY_RID,
+    STATEMENT_OTHER /* first of those in metadata.c and feeds.c */
+};
+
+static inline uint64_t store_statement_key(unsigned statement, uint32_t container)
+{
+    return (uint64_t) statement << 32 | container;
+}
+
+#endif
