@@ -20,6 +20,8 @@ NOT_PARAMETERS = {
     "transfer-encoding": "HTTP",
     "x-forwarded-host": "set by proxies",
     "x-forwarded-proto": "set by proxies",
+    "x-ms-documentdb-pre-trigger-include": "refused with 400: triggers do not run",
+    "x-ms-documentdb-post-trigger-include": "refused with 400: triggers do not run",
 }
 # Parameters that every client sends and that change nothing.
 WITHOUT_EFFECT = {"x-ms-version"}

@@ -89,6 +89,7 @@ def script(walk, db, segment, parameter, body):
 def users(walk, db):
     where = {"db": db}
     walk(201, "POST /dbs/{db}/users", {"id": "ann"}, **where)
+    walk(200, "POST /dbs/{db}/users", {"id": "ann"}, headers={"x-ms-documentdb-is-upsert": "true"}, **where)
     assert walk(200, "GET /dbs/{db}/users", **where).json()["_count"] == 1
     where["user"] = "ann"
     walk(200, "GET /dbs/{db}/users/{user}", **where)
@@ -192,6 +193,9 @@ def test_every_operation_answers_as_documented(gateway):
     walk(409, "POST /dbs", {"id": "walk"})
     walk(400, "POST /dbs", {"id": "a/b"})
     assert "walk" in [db["id"] for db in walk(200, "GET /dbs").json()["Databases"]]
+    query = {"query": "SELECT * FROM r WHERE r.id = @id", "parameters": [{"name": "@id", "value": "walk"}]}
+    found = walk(200, "POST /dbs", query, "application/query+json", {"x-ms-documentdb-isquery": "true"}).json()
+    assert [db["id"] for db in found["Databases"]] == ["walk"]
     walk(200, "GET /dbs/{db}", db="walk")
     container = containers(walk, "walk")
     offers(walk, container)

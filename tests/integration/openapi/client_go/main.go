@@ -170,13 +170,15 @@ func main() {
 	step("account read")
 	database, _, err := client.DatabasesAPI.CreateDatabase(ctx).DatabaseDefinition(*api.NewDatabaseDefinition(db)).Execute()
 	check(err)
-	require(database.Id == db, database)
+	require(database.Database != nil && database.Database.Id == db, database)
 	step("database created")
 	kind, version := "Hash", int32(2)
 	paths := api.PartitionKeyDefinition{Paths: []string{"/customer"}, Kind: &kind, Version: &version}
-	container, _, err := client.ContainersAPI.CreateContainer(ctx, db).
+	created, _, err := client.ContainersAPI.CreateContainer(ctx, db).
 		ContainerDefinition(*api.NewContainerDefinition("orders", paths)).Execute()
 	check(err)
+	container := created.Container
+	require(container != nil, created)
 	require(*container.PartitionKey.Version == 2 && *container.IndexingPolicy.IndexingMode == "consistent", container)
 	step("container created")
 	ranges, _, err := client.PartitionKeyRangesAPI.ListPartitionKeyRanges(ctx, db, "orders").Execute()
