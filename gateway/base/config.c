@@ -753,6 +753,11 @@ static bool settle(struct config *config, struct fault *fault)
     if (config->command == UP && config->port > 65535 - 100 - CONFIG_REGIONS_MAX)
         return fault_set(fault, 400, SUB_NONE,
                          "\"port\" must leave room for the regions' ports up to 65535");
+    if (config->command == UP && config->public_endpoint != NULL &&
+        !is_host(slice_from_text(config->public_endpoint)))
+        return fault_set(fault, 400, SUB_NONE,
+                         "\"public-endpoint\" of \"up\" must be a host alone, since each region "
+                         "has its own ports");
     return config->command == UP || settle_ports(config, fault);
 }
 
