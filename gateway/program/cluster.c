@@ -465,6 +465,23 @@ static pid_t postmaster_pid(const char *pg_directory)
     return (pid_t) atoi(line);
 }
 
+/*
+ * Nobody works here any more. Files that name a process would only keep the new server out, when
+ * the number belongs to somebody else by now or to one that nobody waited for.
+ */
+static void remove_locks(const struct cluster *cluster)
+{
+    static const char *const names[] = {".s.PGSQL.5432", ".s.PGSQL.5432.lock"};
+    char path[CLUSTER_PATH_BYTES];
+
+    snprintf(path, sizeof(path), "%.1000s/pg/postmaster.pid", cluster->directory);
+    unlink(path);
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        snprintf(path, sizeof(path), "%.1000s/%s", cluster->socket, names[i]);
+        unlink(path);
+    }
+}
+
 bool cluster_is_busy(const struct cluster *cluster, bool is_forced)
 {
     char unresolved[CLUSTER_PATH_BYTES], path[PATH_MAX];
@@ -486,13 +503,8 @@ bool cluster_is_busy(const struct cluster *cluster, bool is_forced)
             else if (pid == postmaster)
                 kill(pid, SIGINT); /* fast shutdown; once or often is the same */
         }
-        /* Nobody works here: a file that names a process which is none of ours would only keep us
-         * out. */
-        if (count == 0 && postmaster != 0) {
-            snprintf(unresolved, sizeof(unresolved), "%.1000s/pg/postmaster.pid",
-                     cluster->directory);
-            unlink(unresolved);
-        }
+        if (count == 0)
+            remove_locks(cluster);
     }
     closedir(processes);
     return count > 0;
