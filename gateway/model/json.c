@@ -1166,19 +1166,21 @@ static const uint64_t powers_of_ten[] = {
     1000000000000000000,
 };
 
-/* Decimals between the ends of a double's interval, all scaled by the same power of two. */
+/*
+ * The decimals that read back as one double, times a scale that makes all ends integers. The ends
+ * themselves are left out even where ties would round to the double, because PostgreSQL leaves them
+ * out.
+ */
 struct interval {
     wide low, middle, high;
-    unsigned shift;
-    bool has_ends; /* ties round to even mantissas */
+    wide scale;
+    uint64_t floor; /* middle / scale: 17 digits */
 };
 
 static bool interval_holds(const struct interval *interval, uint64_t decimal)
 {
-    wide at = (wide) decimal << interval->shift;
+    wide at = decimal * interval->scale;
 
-    if (interval->has_ends)
-        return at >= interval->low && at <= interval->high;
     return at > interval->low && at < interval->high;
 }
 
@@ -1186,49 +1188,88 @@ static bool interval_holds(const struct interval *interval, uint64_t decimal)
  */
 static uint64_t interval_nearest(const struct interval *interval, uint64_t unit)
 {
-    uint64_t below = (uint64_t) (interval->middle >> interval->shift) / unit * unit;
-    uint64_t above = below + unit;
+    uint64_t below = interval->floor / unit * unit, above = below + unit;
     bool holds_below = interval_holds(interval, below),
          holds_above = interval_holds(interval, above);
 
     if (!holds_below || !holds_above)
         return holds_below ? below : holds_above ? above : 0;
-    wide under = interval->middle - ((wide) below << interval->shift);
-    wide over = ((wide) above << interval->shift) - interval->middle;
+    wide under = interval->middle - below * interval->scale;
+    wide over = above * interval->scale - interval->middle;
     if (under != over)
         return under < over ? below : above;
     return below / unit % 2 == 0 ? below : above;
 }
 
 /*
- * digits_shortest for doubles of everyday size (about 10^-5 to 2^53), a hundred times faster than
- * printing and reading back: 17 digits of them are an integer m × 10^k / 2^s, which 128 bits hold
- * exactly. Returns 0 for all others.
+ * Around mantissa × factor: half way to the doubles next to it (four times, to keep integers).
+ * Below a power of two the next double is only half as far.
+ */
+static struct interval interval_make(uint64_t mantissa, wide factor, wide scale)
+{
+    bool is_power = mantissa == (uint64_t) 1 << 52;
+    wide middle = mantissa * 4 * factor;
+
+    return (struct interval){.low = middle - (is_power ? 1 : 2) * factor,
+                             .middle = middle,
+                             .high = middle + 2 * factor,
+                             .scale = scale,
+                             .floor = (uint64_t) (middle / scale)};
+}
+
+/* Doubles from 2^-16 to 2^55: mantissa × 10^decimals / 2^(53 - binary) has 17 digits before its
+ * point. */
+static struct interval interval_small(uint64_t mantissa, int binary, int *exponent)
+{
+    /* log10(2) gives a guess that is at most one too low. */
+    int decimals = binary < 53 ? (1600000 - binary * 30103) / 100000 : 0;
+    wide factor = (wide) powers_of_ten[decimals < 18 ? decimals : 18] *
+                  powers_of_ten[decimals < 18 ? 0 : decimals - 18];
+    int shift = 55 - binary;
+
+    while ((mantissa * 4 * factor) >> shift < powers_of_ten[16]) {
+        factor *= 10;
+        decimals++;
+    }
+    *exponent = -decimals;
+    return interval_make(mantissa, factor, (wide) 1 << shift);
+}
+
+/* Doubles from 2^55 to 2^132: mantissa × 2^(binary - 53) / 10^zeros; both sides lose their common
+ * 2^zeros. */
+static struct interval interval_large(uint64_t mantissa, int binary, int *exponent)
+{
+    int zeros = (binary - 1) * 30103 / 100000 - 16;
+    struct interval interval;
+
+    for (;; zeros++) {
+        wide scale = 1;
+        for (int i = 0; i < zeros; i++)
+            scale *= 5;
+        interval = interval_make(mantissa, (wide) 1 << (binary - 55 - zeros), scale);
+        if (interval.floor < powers_of_ten[17])
+            break;
+    }
+    *exponent = zeros;
+    return interval;
+}
+
+/*
+ * digits_shortest by exact integers of 128 bits, for doubles of everyday size: a hundred times
+ * faster than printing and reading back. Returns 0 for all others; no decimal of 17 digits lies
+ * half way between two of those.
  */
 static uint64_t digits_everyday(double value, int *exponent)
 {
     int binary;
     uint64_t mantissa = (uint64_t) ldexp(frexp(value, &binary), 53);
-    int shift = 54 - binary; /* one more for the halves between doubles */
-    struct interval interval = {.shift = (unsigned) shift, .has_ends = mantissa % 2 == 0};
 
-    if (binary > 53 || binary < -15 || mantissa == (uint64_t) 1 << 52)
+    if (binary < -15 || binary > 132)
         return 0;
-    /* 17 digits: value × 10^scale lies in [10^16, 10^17). The first guess is from log10(2), at most
-     * one too low. */
-    int scale = (1600000 - binary * 30103) / 100000;
-    wide power =
-        (wide) powers_of_ten[scale < 18 ? scale : 18] * powers_of_ten[scale < 18 ? 0 : scale - 18];
-    while (((wide) mantissa * 2 * power) >> shift < powers_of_ten[16]) {
-        power *= 10;
-        scale++;
-    }
-    interval.low = (wide) (mantissa * 2 - 1) * power;
-    interval.middle = (wide) (mantissa * 2) * power;
-    interval.high = (wide) (mantissa * 2 + 1) * power;
-    *exponent = -scale;
-    for (unsigned unit = 2; unit > 0; unit--) {
-        uint64_t decimal = interval_nearest(&interval, powers_of_ten[unit]);
+    const struct interval interval = binary <= 55 ? interval_small(mantissa, binary, exponent)
+                                                  : interval_large(mantissa, binary, exponent);
+    for (unsigned zeros = 2; zeros > 0; zeros--) {
+        uint64_t decimal = interval_nearest(&interval, powers_of_ten[zeros]);
         if (decimal != 0)
             return decimal;
     }

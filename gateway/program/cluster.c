@@ -611,6 +611,11 @@ bool cluster_answers(const struct cluster *cluster, struct fault *fault)
            schema_database_ensure(url, "orrery", fault);
 }
 
+void cluster_finish(const struct cluster *cluster)
+{
+    (void) rmdir(cluster->socket); /* not when a server was left in it */
+}
+
 void cluster_log_tail(const struct cluster *cluster, char *text, size_t size)
 {
     char path[CLUSTER_PATH_BYTES];

@@ -81,6 +81,9 @@ pid_t cluster_start(const struct cluster *cluster, struct fault *fault) MUST_CHE
  * starts. */
 bool cluster_answers(const struct cluster *cluster, struct fault *fault) MUST_CHECK;
 
+/* Remove what is only there while the server runs. */
+void cluster_finish(const struct cluster *cluster);
+
 /* Copy the log's last lines, for an error message. */
 void cluster_log_tail(const struct cluster *cluster, char *text, size_t size);
 

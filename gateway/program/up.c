@@ -400,6 +400,20 @@ static void step_orphans(struct up *up, struct region *region)
         initdb_begin(up, region);
 }
 
+/* It is not there yet, or recovers, which may take long. Anything else, a refused login say, will
+ * not pass. */
+static bool is_starting(const struct fault *fault)
+{
+    static const char *const passing[] = {"No such file", "Connection refused",
+                                          "the database system is", "server closed the connection"};
+
+    for (size_t i = 0; i < ARRAY_LEN(passing); i++) {
+        if (fault->status == 503 && strstr(fault->message, passing[i]) != NULL)
+            return true;
+    }
+    return false;
+}
+
 static void step_postgres(struct up *up, struct region *region)
 {
     struct schema_outcome outcome;
@@ -411,7 +425,7 @@ static void step_postgres(struct up *up, struct region *region)
         return;
     }
     if (!cluster_answers(&region->cluster, &fault)) {
-        if (fault.status != 503) /* 503: it is not there yet; recovery may take long */
+        if (!is_starting(&fault))
             region_failed(up, region, NULL, fault.message);
         return;
     }
@@ -824,6 +838,8 @@ static void run(struct up *up)
     }
     log_info(NULL, "stopping", "%s", "");
     stop(up);
+    for (int i = 0; i < up->count; i++)
+        cluster_finish(&up->regions[i].cluster);
     log_info(NULL, "stopped", "%s", "");
 }
 

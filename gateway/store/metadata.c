@@ -11,6 +11,7 @@
 
 enum metadata_statement {
     STATEMENT_FIND = STATEMENT_OTHER,
+    STATEMENT_FIND_OFFER,
     STATEMENT_LIST,
     STATEMENT_LIST_OFFERS,
     STATEMENT_NUMBER_TAKE,
@@ -74,6 +75,10 @@ static const char list_offers_sql[] =
     " where i.range_id = 0 and i.pk >= '\\x6f66666572732f' and i.pk < '\\x6f666665727330'"
     " and i.rid > $1 and not i.deleted order by i.rid limit $2";
 
+static const char find_offer_sql[] =
+    "select 1 as level, " COLUMNS " from orrery.items_0 i"
+    " where i.range_id = 0 and i.pk = $1 and i.id = $2 and not i.deleted";
+
 static const char number_take_sql[] = "select orrery.number_take($1)";
 
 /* $1, $3, $4 and $17 to $19, range, batch number and claims of a plain write, are not used here. */
@@ -120,6 +125,7 @@ const char *metadata_word(enum metadata_kind kind)
         [METADATA_TRIGGER] = "triggers",
         [METADATA_UDF] = "udfs",
         [METADATA_KEY] = "clientencryptionkeys",
+        [METADATA_CONFLICT] = "conflicts",
         [METADATA_OFFER] = "offers",
     };
 
@@ -136,6 +142,7 @@ static uint64_t number_of_rid(enum metadata_kind kind, struct slice text)
         [METADATA_USER] = RID_USER,         [METADATA_PERMISSION] = RID_PERMISSION,
         [METADATA_SPROC] = RID_SPROC,       [METADATA_TRIGGER] = RID_TRIGGER,
         [METADATA_UDF] = RID_UDF,           [METADATA_KEY] = RID_CLIENT_ENCRYPTION_KEY,
+        [METADATA_CONFLICT] = RID_CONFLICT,
     };
     struct rid rid;
 
@@ -165,12 +172,32 @@ static void put_path(struct pgparams *params, const struct metadata_path *path)
     }
 }
 
+/* The number of what an offer belongs to is in its resource id, so it is found by key. */
+static enum op_next find_offer(struct store *store, struct op *op, struct slice name, op_step *next)
+{
+    struct pgio_statement find = statement(STATEMENT_FIND_OFFER, find_offer_sql);
+    struct pgparams params = {0};
+    struct rid rid;
+
+    bool is_offer = rid_parse(name, &rid) && rid.type == RID_OFFER;
+    struct slice pk = metadata_pk(&op->arena, METADATA_OFFER, is_offer ? rid.number : 0);
+    if (slice_is_absent(pk)) {
+        fault_set_oom(&op->fault);
+        return OP_FAILED;
+    }
+    pgparams_bytea(&params, pk);
+    pgparams_text(&params, name);
+    return store_query(store, op, STORE_READS, &find, &params, next);
+}
+
 enum op_next metadata_find(struct store *store, struct op *op, const struct metadata_path *path,
                            op_step *next)
 {
     struct pgio_statement find = statement(STATEMENT_FIND, find_sql);
     struct pgparams params = {0};
 
+    if (path->kinds[0] == METADATA_OFFER)
+        return find_offer(store, op, path->names[0], next);
     put_path(&params, path);
     return store_query(store, op, STORE_READS, &find, &params, next);
 }

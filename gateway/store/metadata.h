@@ -32,6 +32,7 @@ enum metadata_kind {
     METADATA_TRIGGER,
     METADATA_UDF,
     METADATA_KEY,
+    METADATA_CONFLICT, /* none is kept while there is one region */
     METADATA_OFFER
 };
 
@@ -55,7 +56,7 @@ struct metadata {
 };
 
 /*
- * Walk a path. The next step calls metadata_found.
+ * Walk a path. The next step calls metadata_found. An offer's path is one step, its resource id.
  */
 enum op_next metadata_find(struct store *store, struct op *op, const struct metadata_path *path,
                            op_step *next);

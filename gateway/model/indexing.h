@@ -1,0 +1,20 @@
+/*
+ * Indexing policies: checked, completed, printed in one canonical form.
+ */
+#ifndef ORRERY_MODEL_INDEXING_H
+#define ORRERY_MODEL_INDEXING_H
+
+#include "base/buf.h"
+#include "model/definition.h"
+
+/*
+ * Append the canonical policy.
+ *
+ * policy      the member "indexingPolicy", absent for the default: everything but _etag
+ * is_indexed  false for mode "none"
+ * fault       400 naming the member
+ */
+bool indexing_append(struct buf *out, struct definition_reader *reader, struct slice policy,
+                     bool *is_indexed) MUST_CHECK;
+
+#endif
