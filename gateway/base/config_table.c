@@ -231,7 +231,7 @@ static const char *check_sans(const char *text)
                  name.ptr);
         if (slice_starts_with(name, "*."))
             name = slice_make(name.ptr + 2, name.len - 2);
-        if (!is_host(name) && !is_address(copy))
+        if (!config_is_host(name) && !is_address(copy))
             return "host names and IP addresses with commas between are needed";
     }
     return NULL;
@@ -260,7 +260,7 @@ static const char *check_public(const char *text)
         if (inet_pton(AF_INET6, address, &v6) != 1 || (port.len > 0 && port.ptr[0] != ':'))
             return wrong;
         port = port.len > 0 ? slice_make(port.ptr + 1, port.len - 1) : (struct slice){0};
-    } else if (!is_host(slice_cut(s, ':', &port))) {
+    } else if (!config_is_host(slice_cut(s, ':', &port))) {
         return wrong;
     }
     if (!slice_is_absent(port) && (!slice_to_u64(port, 65535, &number) || number == 0))
