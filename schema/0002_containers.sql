@@ -23,6 +23,7 @@ declare
     last      bigint;      -- sequence of this writer's last batch
     code      smallint;
     lsn_now   bigint;
+    before    bigint[];    -- context of the first entry; null while no other origin has ever written
     -- from here on, one element per operation
     ops       integer;
     statuses  smallint[];
@@ -42,9 +43,7 @@ declare
     counter   bigint;
 begin
     -- 1. The range's lock, first and by UPDATE: later statements see what the holder before us committed.
-    update orrery.ranges g set seq = g.seq where g.range_id = p_range
-    returning g.seq, g.epoch, g.state, g.origin, g.vector, g.vector[g.origin] as lsn, g.rid_counter, g.default_ttl,
-              g.has_unique_keys, orrery.vector_context(g.vector, g.origin) as context into r;
+    update orrery.ranges g set seq = g.seq where g.range_id = p_range returning g.* into r;
 
     -- 2. A batch is executed once. It answers the same again even when the epoch has moved since.
     select w.sequence from orrery.batches w where w.range_id = p_range and w.writer = p_writer into last;
@@ -66,7 +65,9 @@ begin
         from generate_series(1, cardinality(p_kind)) x;
         return;
     end if;
-    lsn_now := r.lsn;
+    if cardinality(r.vector) > 1 then
+        before := orrery.vector_context(r.vector, r.origin);
+    end if;
 
     if cardinality(p_kind) = 1 and not r.has_unique_keys then
         -- 3a. One operation.
@@ -74,15 +75,16 @@ begin
         from orrery.{items} i where i.range_id = p_range and i.pk = p_pk[1] and i.id = p_id[1] into o;
         code := case when octet_length(p_pk[1]) + octet_length(p_id[1]) > 2600 then 400
                      else orrery.write_status(p_kind[1], o.live is true, o.etag, p_if_match[1], p_flags[1], o.rid, p_rid[1]) end;
+        lsn_now := r.vector[r.origin];
         if code < 300 and p_kind[1] < 4 then
-            lsn_now := r.lsn + 1;
+            lsn_now := lsn_now + 1;
             insert into orrery.{items} as i
                 (range_id, rid, lsn, seq, ts, etag, ttl, origin, deleted, pk, id, context, body, doc)
             values (p_range,
                     case when o.live then o.rid
                          else coalesce(p_rid[1], ((r.rid_counter + 1) << 20) | ((p_range & 4095) << 8) | r.origin) end,
                     lsn_now, r.seq + 1, greatest(p_now, o.ts), p_etag[1], case when p_kind[1] <> 3 then p_ttl[1] end,
-                    r.origin, p_kind[1] = 3, p_pk[1], p_id[1], r.context,
+                    r.origin, p_kind[1] = 3, p_pk[1], p_id[1], before,
                     case when p_kind[1] <> 3 then p_body[1] end,
                     case when p_kind[1] <> 3 then coalesce(p_doc[1], p_body[1])::jsonb end)
             on conflict (range_id, pk, id) do update set
@@ -95,7 +97,7 @@ begin
             values (p_range, r.seq + 1, lsn_now, r.epoch, rid, ts, case when o.live then o.lsn end, p_etag[1],
                     case when p_kind[1] <> 3 then p_ttl[1] end, 0, r.origin,
                     case when p_kind[1] = 3 then 3 when o.live then 2 else 1 end,
-                    p_pk[1], p_id[1], r.context, case when p_kind[1] <> 3 then p_body[1] end);
+                    p_pk[1], p_id[1], before, case when p_kind[1] <> 3 then p_body[1] end);
             update orrery.ranges g set
                 seq = g.seq + 1, vector = orrery.vector_with(g.vector, g.origin, lsn_now),
                 rid_counter = g.rid_counter + case when o.live or p_rid[1] is not null then 0 else 1 end
@@ -177,6 +179,7 @@ begin
     end loop;
 
     -- 4. Numbers for the transactions that pass; 424 for the rest of those that do not.
+    lsn_now := r.vector[r.origin];
     seq_now := r.seq;
     counter := r.rid_counter;
     txn_last := null;
@@ -218,7 +221,7 @@ begin
             (range_id, rid, lsn, seq, ts, etag, ttl, origin, deleted, pk, id, context, body, doc)
         select g.range_id, x.rid, x.lsn, x.seq, x.ts, x.etag, case when x.kind <> 3 then x.ttl end, r.origin,
                x.kind = 3, x.pk, x.id,
-               case when r.context is not null then orrery.vector_with(r.context, r.origin, x.lsn - 1) end,
+               case when before is not null then orrery.vector_with(before, r.origin, x.lsn - 1) end,
                case when x.kind <> 3 then x.body end, case when x.kind <> 3 then coalesce(x.doc, x.body)::jsonb end
         from orrery.ranges g
         cross join unnest(seqs, lsns, rids, tss, p_kind, p_pk, p_id, p_etag, p_ttl, p_body, p_doc)
@@ -232,7 +235,7 @@ begin
             (range_id, seq, lsn, epoch, rid, ts, prev_lsn, etag, ttl, index, origin, op, pk, id, context, body)
         select g.range_id, x.seq, x.lsn, r.epoch, x.rid, x.ts, x.prev, x.etag, case when x.kind <> 3 then x.ttl end,
                x.index, r.origin, case when x.kind = 3 then 3 when x.prev is null then 1 else 2 end, x.pk, x.id,
-               case when r.context is not null then orrery.vector_with(r.context, r.origin, x.lsn - 1) end,
+               case when before is not null then orrery.vector_with(before, r.origin, x.lsn - 1) end,
                case when x.kind <> 3 then x.body end
         from orrery.ranges g
         cross join unnest(seqs, lsns, rids, tss, prevs, indexes, p_kind, p_pk, p_id, p_etag, p_ttl, p_body)
