@@ -179,7 +179,8 @@ def program_counts(found):
 def fuzz(part):
     """A few seconds of every fuzzer: enough to see that it runs and that the seeds do no harm."""
     env = {"CC": "clang"}
-    built = meson_build(part, BUILD_FUZZ, ["-Dfuzz=true", "-Db_lundef=false"], env=env)
+    built = meson_build(part, BUILD_FUZZ, [
+        "-Dfuzz=true", "-Db_sanitize=address,undefined", "-Db_lundef=false", "-Dc_args=-fsanitize=fuzzer-no-link"], env=env)
     if built.failed:
         return built
     passed = failed = 0

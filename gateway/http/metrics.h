@@ -24,7 +24,7 @@ struct metrics {
     _Atomic uint64_t unrouted;     /* requests that no route took: 404, 405, bad paths */
     _Atomic uint64_t unauthorized; /* 401 and 403 before a handler ran */
     _Atomic uint64_t connections_total;
-    _Atomic int64_t connections, requests_running, body_bytes;
+    _Atomic uint64_t connections, requests_running, body_bytes;
     _Atomic uint64_t read_batches, read_keys, write_batches, write_operations, queries;
 };
 

@@ -579,6 +579,27 @@ static int run_daemon(struct server_daemon *daemon)
     return timeout > 3600000 ? 3600000 : (int) timeout;
 }
 
+static void publish(_Atomic uint64_t *counter, uint64_t value)
+{
+    atomic_store_explicit(counter, value, memory_order_relaxed);
+}
+
+/* What the loop counts for itself, for whoever answers /metrics. */
+static void publish_counters(struct server *server)
+{
+    const struct store *store = &server->service->store;
+    struct metrics *metrics = server->metrics;
+
+    publish(&metrics->read_batches, store->read_batches);
+    publish(&metrics->read_keys, store->read_keys);
+    publish(&metrics->write_batches, store->write_batches);
+    publish(&metrics->write_operations, store->write_operations);
+    publish(&metrics->queries, store->queries_sent);
+    publish(&metrics->connections, server->connections);
+    publish(&metrics->requests_running, server->exchanges);
+    publish(&metrics->body_bytes, server->body_bytes);
+}
+
 /*
  * libmicrohttpd runs in every turn: after descriptors and results were dispatched, before batches
  * are sent. It is asked each time how long it can wait, since a resumed connection is not announced
@@ -591,11 +612,7 @@ static int run_daemons(struct loop_hook *hook)
     server->must_run = false;
     int plain = run_daemon(&server->plain);
     int secure = run_daemon(&server->secure);
-    atomic_store_explicit(&server->metrics->connections, server->connections, memory_order_relaxed);
-    atomic_store_explicit(&server->metrics->requests_running, server->exchanges,
-                          memory_order_relaxed);
-    atomic_store_explicit(&server->metrics->body_bytes, (int64_t) server->body_bytes,
-                          memory_order_relaxed);
+    publish_counters(server);
     if (server->must_run)
         return 0;
     return plain < 0 ? secure : secure < 0 || plain < secure ? plain : secure;

@@ -283,6 +283,7 @@ static bool append_conflict_policy(struct parser *parser, struct slice value, st
     struct slice values[3];
     size_t mode = 0;
 
+    settings->conflict_path = settings->conflict_procedure = SLICE_LITERAL("");
     if (slice_is_absent(value))
         value = SLICE_LITERAL("{}");
     if (!definition_members(reader, value, "conflictResolutionPolicy", names, 3, values))

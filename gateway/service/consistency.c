@@ -101,19 +101,27 @@ bool consistency_check(const struct consistency *consistency, struct call *call,
                      "the read session is not available for the input session token");
 }
 
-void consistency_reply(struct call *call, uint32_t range_index, int64_t epoch,
-                       const int64_t *vector, size_t vector_len)
+void consistency_append(struct buf *out, const struct call *call, uint32_t range_index,
+                        int64_t epoch, const int64_t *vector, size_t vector_len)
 {
     struct session_state state;
-    struct buf text = {0};
     uint32_t live;
 
     fill_state(&state, call, &live, epoch, vector, vector_len);
-    session_append(&text, range_index, &state);
+    session_append(out, range_index, &state);
+}
+
+void consistency_reply(struct call *call, uint32_t range_index, int64_t epoch,
+                       const int64_t *vector, size_t vector_len)
+{
+    uint32_t ordinal = (uint32_t) call->service->config->region_ordinal;
+    struct buf text = {0};
+
+    consistency_append(&text, call, range_index, epoch, vector, vector_len);
     if (!text.has_failed)
         reply_header(&call->reply, "x-ms-session-token",
                      arena_copy(&call->op.arena, text.ptr, text.len));
     buf_finish(&text);
-    if (live <= vector_len)
-        reply_header_i64(&call->reply, &call->op.arena, "lsn", vector[live - 1]);
+    if (ordinal <= vector_len)
+        reply_header_i64(&call->reply, &call->op.arena, "lsn", vector[ordinal - 1]);
 }

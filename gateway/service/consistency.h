@@ -28,6 +28,10 @@ bool consistency_parse(struct consistency *consistency, struct call *call) MUST_
 bool consistency_check(const struct consistency *consistency, struct call *call,
                        uint32_t range_index, int64_t epoch, struct slice vector) MUST_CHECK;
 
+/* The token of a range as text, for answers about several ranges. */
+void consistency_append(struct buf *out, const struct call *call, uint32_t range_index,
+                        int64_t epoch, const int64_t *vector, size_t vector_len);
+
 /* Headers x-ms-session-token and lsn for a range's vector. */
 void consistency_reply(struct call *call, uint32_t range_index, int64_t epoch,
                        const int64_t *vector, size_t vector_len);

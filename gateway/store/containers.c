@@ -13,17 +13,28 @@
 
 #define CONTAINER_ARENA_MAX_BYTES (8u << 20)
 
-/* A name may look like a resource id, so the name wins. One row per range, in the order of their keys. */
+/* A name may look like a resource id, so the name wins. One row per range, in the order of their
+ * keys. */
 static const char find_sql[] =
     "select d.rid, d.id, c.rid, c.id, c.body, r.index, r.epk_min, r.epk_max "
     "from (select rid, id from orrery.items_0 where range_id = 0 and pk = 'dbs' and not deleted "
     "      and (id = $1 or rid = $2) order by (id = $1) desc limit 1) d "
     "left join lateral (select rid, id, body from orrery.items_0 where range_id = 0 "
-    "      and pk = convert_to('colls/' || d.rid, 'UTF8') and not deleted and (id = $3 or rid = $4) "
+    "      and pk = convert_to('colls/' || d.rid, 'UTF8') and not deleted and (id = $3 or rid = "
+    "$4) "
     "      order by (id = $3) desc limit 1) c on true "
     "left join orrery.ranges r on r.container = c.rid and r.state = 'online' order by r.epk_min";
 
-enum { FOUND_DB_NUMBER, FOUND_DB_ID, FOUND_NUMBER, FOUND_ID, FOUND_BODY, FOUND_INDEX, FOUND_MIN, FOUND_MAX };
+enum {
+    FOUND_DB_NUMBER,
+    FOUND_DB_ID,
+    FOUND_NUMBER,
+    FOUND_ID,
+    FOUND_BODY,
+    FOUND_INDEX,
+    FOUND_MIN,
+    FOUND_MAX
+};
 
 /* ---- the cache ---- */
 
@@ -137,7 +148,7 @@ static void put_number(struct pgparams *params, struct slice segment, enum rid_t
 }
 
 enum op_next container_cache_query(struct store *store, struct op *op, struct slice database_name,
-                             struct slice name, op_step *next)
+                                   struct slice name, op_step *next)
 {
     struct pgio_statement statement = {.key = store_statement_key(STATEMENT_FIND_CONTAINER, 0),
                                        .sql = find_sql};
@@ -188,7 +199,8 @@ static bool keep_ranges(struct container *container, const struct pgio_result *r
         return false;
     container->range_count = count;
     for (size_t i = 0; i < count; i++) {
-        struct slice min = pgio_value(result, (int) i, FOUND_MIN), max = pgio_value(result, (int) i, FOUND_MAX);
+        struct slice min = pgio_value(result, (int) i, FOUND_MIN),
+                     max = pgio_value(result, (int) i, FOUND_MAX);
         container->ranges[i].index = (uint32_t) pgio_int4(result, (int) i, FOUND_INDEX);
         epk_set(&container->ranges[i].min, min.ptr, min.len);
         epk_set(&container->ranges[i].max, max.ptr, max.len);
@@ -196,8 +208,8 @@ static bool keep_ranges(struct container *container, const struct pgio_result *r
     return true;
 }
 
-static bool fill(struct container *container, const struct pgio_result *result, struct slice database_name,
-                 struct slice name, struct fault *fault)
+static bool fill(struct container *container, const struct pgio_result *result,
+                 struct slice database_name, struct slice name, struct fault *fault)
 {
     struct slice body;
 
@@ -213,20 +225,22 @@ static bool fill(struct container *container, const struct pgio_result *result, 
         !keep(container, &container->id, pgio_value(result, 0, FOUND_ID)) ||
         !keep(container, &container->database_name, database_name) ||
         !keep(container, &container->name, name) || !keep_alt_path(container) ||
-        !keep_ranges(container, result) || !keep(container, &body, pgio_value(result, 0, FOUND_BODY)))
+        !keep_ranges(container, result) ||
+        !keep(container, &body, pgio_value(result, 0, FOUND_BODY)))
         return fault_set_oom(fault);
     return container_load(&container->settings, body, &container->arena, fault);
 }
 
-struct container *container_cache_load(struct container_cache *cache, struct op *op, struct slice database_name,
-                                 struct slice name)
+struct container *container_cache_load(struct container_cache *cache, struct op *op,
+                                       struct slice database_name, struct slice name)
 {
     const struct pgio_result *result = op->result;
 
     if (!store_check(op, STORE_READS))
         return NULL;
     bool has_database = pgio_row_count(result) > 0;
-    if (!has_database || pgio_is_null(result, 0, FOUND_NUMBER) || pgio_is_null(result, 0, FOUND_INDEX)) {
+    if (!has_database || pgio_is_null(result, 0, FOUND_NUMBER) ||
+        pgio_is_null(result, 0, FOUND_INDEX)) {
         struct slice missing = has_database ? name : database_name;
         fault_set(&op->fault, 404, SUB_OWNER_RESOURCE_NOT_FOUND, "there is no %s \"%.*s\"",
                   has_database ? "container" : "database", FAULT_QUOTE(missing));

@@ -1,10 +1,10 @@
 /*
  * Containers that a loop knows, and where they are.
  *
- * The cache is never trusted for existence: every statement on a container's data reads the state of
- * its range too, and a container that is gone is forgotten then and looked up again by name. What is
- * kept here cannot change while the container exists: numbers, partition key, unique keys, ranges. (A
- * throughput that is enforced may be out of date for a few seconds.)
+ * The cache is never trusted for existence: every statement on a container's data reads the state
+ * of its range too, and a container that is gone is forgotten then and looked up again by name.
+ * What is kept here cannot change while the container exists: numbers, partition key, unique keys,
+ * ranges. (A throughput that is enforced may be out of date for a few seconds.)
  */
 #ifndef ORRERY_STORE_CONTAINERS_H
 #define ORRERY_STORE_CONTAINERS_H
@@ -53,7 +53,7 @@ void container_release(struct container *container);
 
 /* Ask PostgreSQL; the next step calls container_cache_load. */
 enum op_next container_cache_query(struct store *store, struct op *op, struct slice database_name,
-                             struct slice name, op_step *next);
+                                   struct slice name, op_step *next);
 
 /*
  * Make a container of what container_cache_query brought, keep it in the cache.
@@ -61,6 +61,6 @@ enum op_next container_cache_query(struct store *store, struct op *op, struct sl
  * returns  a reference, or NULL and op->fault: 404 SUB_OWNER_RESOURCE_NOT_FOUND, 5xx
  */
 struct container *container_cache_load(struct container_cache *cache, struct op *op,
-                                 struct slice database_name, struct slice name);
+                                       struct slice database_name, struct slice name);
 
 #endif

@@ -150,28 +150,49 @@ static struct read_batch *take_batch(struct store *store)
     return batch;
 }
 
-static void put_keys(struct pgparams *params, const struct read_batch *batch)
+static void put_many(struct pgparams *params, const struct item_key *const *keys, unsigned count)
 {
-    const struct item_key *key = batch->ops[0]->waiting_for;
-
-    if (batch->count == 1) {
-        pgparams_int8(params, key->range_id);
-        pgparams_bytea(params, key->pk);
-        pgparams_text(params, key->id);
-        return;
-    }
     pgparams_array_begin(params, PG_INT8_ARRAY);
-    for (unsigned i = 0; i < batch->count; i++)
-        pgparams_add_int8(params, ((struct item_key *) batch->ops[i]->waiting_for)->range_id);
+    for (unsigned i = 0; i < count; i++)
+        pgparams_add_int8(params, keys[i]->range_id);
     pgparams_array_end(params);
     pgparams_array_begin(params, PG_BYTEA_ARRAY);
-    for (unsigned i = 0; i < batch->count; i++)
-        pgparams_add_bytes(params, ((struct item_key *) batch->ops[i]->waiting_for)->pk);
+    for (unsigned i = 0; i < count; i++)
+        pgparams_add_bytes(params, keys[i]->pk);
     pgparams_array_end(params);
     pgparams_array_begin(params, PG_TEXT_ARRAY);
-    for (unsigned i = 0; i < batch->count; i++)
-        pgparams_add_bytes(params, ((struct item_key *) batch->ops[i]->waiting_for)->id);
+    for (unsigned i = 0; i < count; i++)
+        pgparams_add_bytes(params, keys[i]->id);
     pgparams_array_end(params);
+}
+
+static void put_keys(struct pgparams *params, const struct read_batch *batch)
+{
+    const struct item_key *keys[STORE_READ_BATCH_MAX];
+
+    for (unsigned i = 0; i < batch->count; i++)
+        keys[i] = batch->ops[i]->waiting_for;
+    if (batch->count > 1) {
+        put_many(params, keys, batch->count);
+        return;
+    }
+    pgparams_int8(params, keys[0]->range_id);
+    pgparams_bytea(params, keys[0]->pk);
+    pgparams_text(params, keys[0]->id);
+}
+
+enum op_next store_read_many(struct store *store, struct op *op, const struct item_key *const *keys,
+                             unsigned count, op_step *next)
+{
+    char sql[640];
+    struct pgparams params = {0};
+
+    assert(count > 0);
+    snprintf(sql, sizeof(sql), read_many_sql, keys[0]->container);
+    struct pgio_statement statement = {
+        .key = store_statement_key(STATEMENT_READ_MANY, keys[0]->container), .sql = sql};
+    put_many(&params, keys, count);
+    return store_query(store, op, STORE_READS, &statement, &params, next);
 }
 
 static void put_back(struct read_queue *queue, struct read_batch *batch)

@@ -50,6 +50,15 @@ bool store_reads_are_idle(const struct store *store);
 enum op_next store_read(struct store *store, struct op *op, const struct item_key *key,
                         op_step *next);
 
+/*
+ * Read many items of one container in one statement. The next step finds a row per key whose range
+ * is there: READ_NUMBER says which key, from 1. store_read_check reads the row that op->row names.
+ *
+ * keys  borrowed until the call returns
+ */
+enum op_next store_read_many(struct store *store, struct op *op, const struct item_key *const *keys,
+                             unsigned count, op_step *next);
+
 /* What a point read found. Slices are borrowed from the result: only for this step. */
 struct item_row {
     int64_t epoch;

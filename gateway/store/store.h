@@ -97,6 +97,10 @@ enum store_statement {
     STATEMENT_WRITE,
     STATEMENT_FIND_CONTAINER,
     STATEMENT_ITEM_BY_RID,
+    STATEMENT_FEED,
+    STATEMENT_FEED_KEY,
+    STATEMENT_FEED_INTERVAL,
+    STATEMENT_PARTITION_DELETE,
     STATEMENT_OTHER /* first of those in metadata.c and feeds.c */
 };
 

@@ -19,7 +19,8 @@
 /* Regions that a vector may name. */
 #define STORE_VECTOR_MAX 255
 
-/* WRITE_CHECK: the item has the etag, or is absent when none is given. WRITE_EXISTS: it exists (and has the rid). */
+/* WRITE_CHECK: the item has the etag, or is absent when none is given. WRITE_EXISTS: it exists (and
+ * has the rid). */
 enum write_kind {
     WRITE_CREATE,
     WRITE_UPSERT,
@@ -80,7 +81,8 @@ void store_writes_flush(struct store *store);
 bool store_writes_are_idle(const struct store *store);
 
 /*
- * Write. No two operations are on one item. The next step calls store_write_check, then reads the operations' results.
+ * Write. No two operations are on one item. The next step calls store_write_check, then reads the
+ * operations' results.
  */
 enum op_next store_write(struct store *store, struct op *op, struct write *write, op_step *next);
 
