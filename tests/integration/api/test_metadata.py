@@ -487,7 +487,7 @@ def test_what_a_token_opens(client, gateway, database, container):
     def ask(method, at, headers, *rest, **named):
         return client.request(method, at, *rest, headers=headers, sign=False, **named).status
 
-    read, write = opened({"id": "r", "permissionMode": "Read"}), None
+    read = opened({"id": "r", "permissionMode": "Read"})
     assert ask("GET", path, read) == 200
     assert ask("GET", path + "/pkranges", read) == 200
     assert ask("GET", path + "/docs/i", read, pk=["p"]) == 200
