@@ -94,8 +94,8 @@ begin
         union all
         select i.rid, i.pk, i.id, t.depth + 1
         from tree t
-        cross join unnest(array['colls', 'users', 'clientencryptionkeys', 'permissions', 'sprocs', 'triggers', 'udfs',
-                                'offers']) k(kind)
+        cross join unnest(array['colls', 'users', 'clientencryptionkeys', 'permissions', 'grants', 'sprocs', 'triggers',
+                                'udfs', 'offers']) k(kind)
         join orrery.items_0 i on i.range_id = 0 and i.pk = convert_to(k.kind || '/' || t.number, 'UTF8') and not i.deleted
     )
     select array_agg(t.pk order by t.depth, t.pk, t.id), array_agg(t.id order by t.depth, t.pk, t.id),

@@ -1,5 +1,6 @@
 """Definitions over HTTP: databases, containers, ranges, offers, users, permissions, scripts, keys, the account."""
 
+import base64
 import json
 import re
 import threading
@@ -473,6 +474,20 @@ def test_a_permission_comes_changes_and_goes(client, database, container):
     client.delete(f"/dbs/{database['id']}/users/u")
     client.post(f"/dbs/{database['id']}/users", {"id": "u"})
     assert client.get(feed).json["Permissions"] == []
+
+
+def test_a_user_leaves_nothing_behind(client, postgres, database, container):
+    feed = f"/dbs/{database['id']}/users"
+    made = shown(client.post(feed, {"id": "u"}), 201)
+    body = {"id": "p", "permissionMode": "Read", "resource": path_of(database, container)[1:]}
+    shown(client.post(feed + "/u/permissions", body), 201)
+    number = int.from_bytes(base64.b64decode(made["_rid"].replace("-", "/"))[4:], "big")
+    left = (f"select count(*) from orrery.items_0 where not deleted and "
+            f"convert_from(pk, 'UTF8') in ('permissions/{number}', 'grants/{number}')")
+    with postgres.connect() as connection:
+        assert connection.execute(left).fetchone()[0] == 2
+        assert client.delete(feed + "/u").status == 204
+        assert connection.execute(left).fetchone()[0] == 0
 
 
 def test_what_a_token_opens(client, gateway, database, container):
