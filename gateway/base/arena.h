@@ -1,10 +1,10 @@
 /*
  * Memory of one request.
  *
- * An arena hands out memory that all goes at once: it grows in chunks up to a ceiling, and at its end
- * runs the cleanups that were deferred to it, last first. Nothing is freed one by one. A request that
- * would pass the ceiling, or meets an exhausted machine, gets NULL and answers 503; it never takes the
- * process with it. An arena belongs to one thread.
+ * An arena hands out memory that all goes at once: it grows in chunks up to a ceiling, and at its
+ * end runs the cleanups that were deferred to it, last first. Nothing is freed one by one. A
+ * request that would pass the ceiling, or meets an exhausted machine, gets NULL and answers 503; it
+ * never takes the process with it. An arena belongs to one thread.
  */
 #ifndef ORRERY_BASE_ARENA_H
 #define ORRERY_BASE_ARENA_H

@@ -39,7 +39,8 @@ void buf_append_json_string(struct buf *buf, struct slice s);
 /* Terminated text, or NULL when an append failed; still owned by the buffer. */
 const char *buf_text(struct buf *buf);
 
-/* The bytes themselves, owned by the caller (free); NULL when an append failed. Empties the buffer. */
+/* The bytes themselves, owned by the caller (free); NULL when an append failed. Empties the buffer.
+ */
 char *buf_take(struct buf *buf, size_t *len);
 
 static inline struct slice buf_slice(const struct buf *buf)

@@ -1,9 +1,9 @@
 /*
  * What went wrong for a client: HTTP status, substatus, message.
  *
- * A function that can fail for what clients or the world do returns bool, takes a struct fault * and
- * is MUST_CHECK. A broken promise inside the program is an assert instead.
- * Messages: lower case, no full stop, the culprit in quotes, never a secret.
+ * A function that can fail for what clients or the world do returns bool, takes a struct fault *
+ * and is MUST_CHECK. A broken promise inside the program is an assert instead. Messages: lower
+ * case, no full stop, the culprit in quotes, never a secret.
  */
 #ifndef ORRERY_BASE_FAULT_H
 #define ORRERY_BASE_FAULT_H
@@ -38,6 +38,7 @@ const char *fault_code(unsigned status);
  * Printf arguments for a quoted slice, cut to FAULT_QUOTE_MAX: "\"%.*s\"", FAULT_QUOTE(slice).
  * What is not printable UTF-8 is cleaned by fault_set.
  */
-#define FAULT_QUOTE(s) (int) ((s).len < FAULT_QUOTE_MAX ? (s).len : FAULT_QUOTE_MAX), (s).ptr != NULL ? (s).ptr : ""
+#define FAULT_QUOTE(s) \
+    (int) ((s).len < FAULT_QUOTE_MAX ? (s).len : FAULT_QUOTE_MAX), (s).ptr != NULL ? (s).ptr : ""
 
 #endif

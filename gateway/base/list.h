@@ -1,8 +1,8 @@
 /*
  * Intrusive doubly linked lists, circular around a head.
  *
- * An element embeds a struct list; an element that is in no list points at itself, so list_remove may
- * be called twice. The head is a struct list too.
+ * An element embeds a struct list; an element that is in no list points at itself, so list_remove
+ * may be called twice. The head is a struct list too.
  */
 #ifndef ORRERY_BASE_LIST_H
 #define ORRERY_BASE_LIST_H
@@ -79,8 +79,8 @@ static inline void list_splice(struct list *head, struct list *from)
 #define list_for_each(at, head) for (struct list *at = (head)->next; at != (head); at = at->next)
 
 /* The element may be removed inside the loop. */
-#define list_for_each_safe(at, head)                                                               \
-    for (struct list *at = (head)->next, *at##_next = at->next; at != (head);                      \
+#define list_for_each_safe(at, head)                                          \
+    for (struct list *at = (head)->next, *at##_next = at->next; at != (head); \
          at = at##_next, at##_next = at->next)
 
 #endif

@@ -1,8 +1,8 @@
 /*
  * Log lines: logfmt (or JSON) on standard error, one write per line.
  *
- * error wakes a person, warn will if it goes on, info is one line per decision of the process, debug is
- * one line per step of a request. Keys, tokens and bodies are never logged.
+ * error wakes a person, warn will if it goes on, info is one line per decision of the process,
+ * debug is one line per step of a request. Keys, tokens and bodies are never logged.
  */
 #ifndef ORRERY_BASE_LOG_H
 #define ORRERY_BASE_LOG_H
@@ -26,17 +26,18 @@ bool log_is_enabled(enum log_level level);
 /* Parse "error", "warn", "info", "debug". */
 bool log_level_parse(const char *text, enum log_level *level) MUST_CHECK;
 
-/* The format makes further logfmt fields: log_write(LOG_LEVEL_INFO, NULL, "listening", "port=%d", port). */
+/* The format makes further logfmt fields: log_write(LOG_LEVEL_INFO, NULL, "listening", "port=%d",
+ * port). */
 void log_write(enum log_level level, const struct log_context *context, const char *event,
                const char *format, ...) PRINTF_LIKE(4, 5);
 
 #define log_error(context, event, ...) log_write(LOG_LEVEL_ERROR, context, event, __VA_ARGS__)
 #define log_warn(context, event, ...) log_write(LOG_LEVEL_WARN, context, event, __VA_ARGS__)
 #define log_info(context, event, ...) log_write(LOG_LEVEL_INFO, context, event, __VA_ARGS__)
-#define log_debug(context, event, ...)                                                             \
-    do {                                                                                           \
-        if (log_is_enabled(LOG_LEVEL_DEBUG))                                                       \
-            log_write(LOG_LEVEL_DEBUG, context, event, __VA_ARGS__);                               \
+#define log_debug(context, event, ...)                               \
+    do {                                                             \
+        if (log_is_enabled(LOG_LEVEL_DEBUG))                         \
+            log_write(LOG_LEVEL_DEBUG, context, event, __VA_ARGS__); \
     } while (0)
 
 #endif

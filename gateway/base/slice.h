@@ -1,8 +1,8 @@
 /*
  * Borrowed bytes: a pointer and a length, never terminated, never owned.
  *
- * A slice whose ptr is NULL is absent; one whose len is 0 is empty. Header values, path segments and
- * spans of a body are slices into memory that the request's arena or libmicrohttpd keeps alive.
+ * A slice whose ptr is NULL is absent; one whose len is 0 is empty. Header values, path segments
+ * and spans of a body are slices into memory that the request's arena or libmicrohttpd keeps alive.
  */
 #ifndef ORRERY_BASE_SLICE_H
 #define ORRERY_BASE_SLICE_H
@@ -65,7 +65,8 @@ static inline bool slice_starts_with(struct slice a, const char *prefix)
 /* Without leading and trailing spaces and tabs. */
 struct slice slice_trim(struct slice s);
 
-/* Cut at the first separator: the part before it is returned, *rest is what follows (absent if none). */
+/* Cut at the first separator: the part before it is returned, *rest is what follows (absent if
+ * none). */
 struct slice slice_cut(struct slice s, char separator, struct slice *rest);
 
 /* Decimal number without sign, spaces or excess; false when malformed or above max. */

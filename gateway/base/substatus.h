@@ -1,8 +1,8 @@
 /*
  * Substatus codes: one table.
  *
- * Columns: name, HTTP status it goes with, number on the wire, when it is raised and where that is known from.
- * A handler names a row; it never types a number.
+ * Columns: name, HTTP status it goes with, number on the wire, when it is raised and where that is
+ * known from. A handler names a row; it never types a number.
  */
 #ifndef ORRERY_BASE_SUBSTATUS_H
 #define ORRERY_BASE_SUBSTATUS_H
@@ -18,7 +18,8 @@
     ROW(SUB_READ_SESSION_NOT_AVAILABLE, 404, 1002, "the region has not reached the session token") \
     ROW(SUB_OWNER_RESOURCE_NOT_FOUND, 404, 1003, "the database or container is missing")           \
     ROW(SUB_UNIQUE_INDEX_CONFLICT, 409, 3301, "a unique key of the container is taken")            \
-    ROW(SUB_PARTITION_KEY_RANGE_GONE, 410, 1002, "the range was split, or is not of this container") \
+    ROW(SUB_PARTITION_KEY_RANGE_GONE, 410, 1002,                                                   \
+        "the range was split, or is not of this container")                                        \
     ROW(SUB_PATCH_CONDITION_NOT_MET, 412, 1110, "the condition of a patch is false")               \
     ROW(SUB_REQUEST_RATE_TOO_LARGE, 429, 3200, "the container's throughput is used up")
 

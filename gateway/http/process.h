@@ -5,6 +5,7 @@
 #define ORRERY_HTTP_PROCESS_H
 
 #include "http/server.h"
+#include "store/upkeep.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -17,6 +18,7 @@ struct worker {
     struct service service;
     struct server server;
     struct metrics metrics;
+    struct upkeep upkeep; /* of the first worker */
     struct loop_message drain;
     struct loop_timer poll; /* looks whether PostgreSQL is there, later whether all is drained */
     int64_t drain_until_ms;

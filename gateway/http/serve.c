@@ -153,6 +153,7 @@ static void start_draining(struct loop_message *message)
 
     worker->is_draining = true;
     worker->drain_until_ms = worker->loop.now_ms + worker->process->config->drain_timeout_ms;
+    upkeep_stop(&worker->upkeep);
     server_drain(&worker->server);
     loop_timer_arm(&worker->loop, &worker->poll, 1);
 }
@@ -182,6 +183,8 @@ static bool init_worker(struct process *process, struct worker *worker)
         return false;
     if (!store_init(&worker->service.store, &worker->loop, process->config))
         return false;
+    if (worker == process->workers)
+        upkeep_start(&worker->upkeep, &worker->service.store);
     loop_timer_arm(&worker->loop, &worker->poll, 0);
     return true;
 }
@@ -191,6 +194,7 @@ static void finish_worker(struct worker *worker)
     if (worker->process == NULL)
         return;
     loop_timer_disarm(&worker->loop, &worker->poll);
+    upkeep_stop(&worker->upkeep);
     server_finish(&worker->server);
     store_finish(&worker->service.store);
     container_cache_finish(&worker->service.containers);

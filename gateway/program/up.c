@@ -237,7 +237,7 @@ static bool prepare(struct up *up, struct fault *fault)
                              fault))
             return false;
     }
-    return open_signals(up, fault);
+    return true;
 }
 
 /* ---- processes ---- */
@@ -871,7 +871,8 @@ int up_run(const struct config *config, char **environment)
     for (int i = 0; i < up->count; i++)
         up->regions[i].output_fd = -1;
     /* A key file that cannot be read is better told now than by each gateway. */
-    if (!keys_read(config->key_file, &keys, &fault) || !prepare(up, &fault))
+    if (!open_signals(up, &fault) || !keys_read(config->key_file, &keys, &fault) ||
+        !prepare(up, &fault))
         up->status = program_fail("%s", fault.message);
     else
         run(up);

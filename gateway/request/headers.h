@@ -28,7 +28,7 @@
     ROW(HEADER_IF_MATCH, "if-match")                                                        \
     ROW(HEADER_IF_MODIFIED_SINCE, "if-modified-since")                                      \
     ROW(HEADER_IF_NONE_MATCH, "if-none-match")                                              \
-    ROW(HEADER_INDEXING_DIRECTIVE, "x-ms-indexing-directive")                                      \
+    ROW(HEADER_INDEXING_DIRECTIVE, "x-ms-indexing-directive")                               \
     ROW(HEADER_INTENDED_RID, "x-ms-cosmos-intended-collection-rid")                         \
     ROW(HEADER_IS_BATCH, "x-ms-cosmos-is-batch-request")                                    \
     ROW(HEADER_IS_QUERY, "x-ms-documentdb-isquery")                                         \

@@ -25,7 +25,7 @@ struct reply {
     char *body; /* malloc'ed; NULL for none */
     size_t body_len;
     const char *content_type; /* static; NULL: application/json */
-    int64_t charge_cru; /* hundredths of a request unit: model/charge.h */
+    int64_t charge_cru;       /* hundredths of a request unit: model/charge.h */
 };
 
 void reply_finish(struct reply *reply);

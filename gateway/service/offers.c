@@ -77,7 +77,7 @@ static bool parse(struct op *op)
     struct offer_call *self = op_self(op, struct offer_call);
     const struct metadata *one = resource_one(&self->resource);
     struct slice resource, resource_rid_text;
-    enum offer_migration migration;
+    enum offer_migration migration = OFFER_KEEP;
     struct buf text = {0};
 
     if (!read_migration(op, &migration) ||

@@ -22,6 +22,8 @@
 
 /* Longest definition, as the client sends it. */
 #define RESOURCE_BYTES_MAX (1u << 20)
+/* The same as stored, with what is filled in. */
+#define RESOURCE_BYTES_STORED_MAX (RESOURCE_BYTES_MAX + (1u << 20))
 
 struct resource_type {
     enum metadata_kind kind;

@@ -16,8 +16,10 @@
 
 #define PAGE_DEFAULT 100
 #define PAGE_MAX 1000
-#define PAGE_BYTES_MAX (3u << 20)
-#define SCAN_ROWS 500 /* that a query looks at per statement */
+#define PAGE_BYTES_MAX (3u << 20) /* a list that ended early has more than that */
+#define SCAN_ROWS 500             /* that a query looks at per statement */
+/* More than this means that a list may have ended early. */
+#define LIST_BYTES_WHOLE (METADATA_LIST_BYTES - RESOURCE_BYTES_STORED_MAX)
 #define FILTER_ARENA_BYTES (4u << 20)
 
 static op_step feed_rows; /* print what came, ask for more or answer */
@@ -187,6 +189,7 @@ static enum op_next feed_rows(struct op *op)
                          FAULT_QUOTE(self->path.names[self->found_count]), self->type->feed_name);
     }
     int rows = pgio_row_count(op->result), first = (int) self->found_count;
+    size_t bytes = 0;
     for (int row = first; row < rows; row++) {
         if (self->count >= self->limit || self->page.len >= PAGE_BYTES_MAX) {
             self->has_more = true;
@@ -196,8 +199,10 @@ static enum op_next feed_rows(struct op *op)
         if (!add_one(op, &one))
             return OP_FAILED;
         self->after = one.number;
+        bytes += one.body.len;
     }
-    if (self->is_query && !self->has_more && rows - first == SCAN_ROWS)
+    bool may_be_cut = rows - first == SCAN_ROWS || bytes >= LIST_BYTES_WHOLE;
+    if (self->is_query && !self->has_more && may_be_cut)
         return ask(op);
     return reply_page(op);
 }

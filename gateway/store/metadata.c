@@ -59,14 +59,19 @@ enum { LEVEL_CHILD = 4 };
 
 static const char find_sql[] = PATH FOUND " order by level";
 
-/* $9 kind of the children, $10 depth of their parent, $11 after, $12 limit. */
+/*
+ * $9 kind of the children, $10 depth of their parent, $11 after, $12 limit, $13 bytes. Definitions
+ * may be large: what is answered ends with the first one that passes that many bytes.
+ */
 static const char list_sql[] = PATH
-    ", children as (select " COLUMNS " from (select convert_to(case $10"
+    ", listed as (select " COLUMNS " from (select convert_to(case $10"
     " when 0 then $9"
     " when 1 then $9 || '/' || (select rid from one)"
     " else $9 || '/' || (select rid from two) end, 'UTF8')) k(pk)"
     " join orrery.items_0 i on i.range_id = 0 and i.pk = k.pk and i.rid > $11 and not i.deleted"
-    " order by i.rid limit $12) " FOUND
+    " order by i.rid limit $12), "
+    "children as (select s.* from (select l.*, sum(octet_length(l.body)) over (order by l.rid)"
+    " - octet_length(l.body) as before from listed l) s where s.before < $13) " FOUND
     " union all select 4, p.rid, p.id, p.etag, p.ts, p.body from children p order by level, rid";
 
 /* 'offers/' to 'offers0', which is the next text. */
@@ -253,6 +258,7 @@ enum op_next metadata_list(struct store *store, struct op *op, const struct meta
     pgparams_int4(&params, (int32_t) parent->depth);
     pgparams_int8(&params, (int64_t) after);
     pgparams_int8(&params, limit);
+    pgparams_int8(&params, METADATA_LIST_BYTES);
     return store_query(store, op, STORE_READS, &list, &params, next);
 }
 

@@ -18,6 +18,9 @@
 /* /dbs/{db}/users/{user}/permissions/{permission} */
 #define METADATA_DEPTH_MAX 3
 
+/* A list ends early with the first definition that passes so many bytes. */
+#define METADATA_LIST_BYTES (6u << 20)
+
 /* Offers are numbered after what they belong to; this keeps their column rid apart. */
 #define METADATA_OFFER_BIT ((uint64_t) 1 << 40)
 

@@ -101,6 +101,7 @@ enum store_statement {
     STATEMENT_FEED_KEY,
     STATEMENT_FEED_INTERVAL,
     STATEMENT_PARTITION_DELETE,
+    STATEMENT_UPKEEP,
     STATEMENT_OTHER /* first of those in metadata.c and feeds.c */
 };
 

@@ -154,7 +154,8 @@ static void hmac_matches_rfc_4231(void **state)
 
 static void base64_is_strict(void **state)
 {
-    const char *const bad[] = {"A", "AAA", "A===", "AAAA=", "====", "AB==", "AAB=", "AA A", "-AAA", "=AAA"};
+    const char *const bad[] = {
+        "A", "AAA", "A===", "AAAA=", "====", "AB==", "AAB=", "AA A", "-AAA", "=AAA"};
     uint8_t out[64];
     size_t len;
 
