@@ -308,7 +308,7 @@ static bool output_open(struct region *region, int *write_fd, struct fault *faul
 static void initdb_begin(struct up *up, struct region *region)
 {
     struct fault fault = {0};
-    int write_fd;
+    int write_fd = -1;
     pid_t pid = -1;
 
     if (output_open(region, &write_fd, &fault)) {
@@ -354,7 +354,7 @@ static void gateway_begin(struct up *up, struct region *region)
                            certificates, NULL};
     const char *argv[] = {up->program, "serve", "--region", region->name, NULL};
     struct fault fault = {0};
-    int write_fd;
+    int write_fd = -1;
     pid_t pid = -1;
 
     snprintf(database, sizeof(database), "ORRERY_DATABASE=%s", region->cluster.url);
