@@ -438,15 +438,17 @@ static void step_postgres(struct up *up, struct region *region)
 static void step_gateway(struct up *up, struct region *region)
 {
     int64_t now = clock_monotonic_ms();
+    struct fault fault = {0};
 
-    if (region->gateway.pid == 0) {
-        /* It would only find out that PostgreSQL is away, and end. */
-        if (now >= region->gateway.due_ms && region->postgres.pid != 0)
-            gateway_begin(up, region);
+    if (region->gateway.pid != 0) {
+        if (!up->is_announced && now - region->gateway.started_ms > GATEWAY_READY_MS)
+            region_failed(up, region, NULL, "the gateway is not ready after a minute");
         return;
     }
-    if (!up->is_announced && now - region->gateway.started_ms > GATEWAY_READY_MS)
-        region_failed(up, region, NULL, "the gateway is not ready after a minute");
+    /* While PostgreSQL is away or recovers, it would only find that out and end. */
+    if (now >= region->gateway.due_ms && region->postgres.pid != 0 &&
+        (cluster_answers(&region->cluster, &fault) || !is_starting(&fault)))
+        gateway_begin(up, region);
 }
 
 /* A gateway lives through a restart of its PostgreSQL, so the two are looked after apart from each
@@ -510,6 +512,8 @@ static void shorten(char *text, size_t max)
     for (char *c = text; *c != '\0'; c++) {
         if (*c == '\n' || *c == '\t')
             *c = ' ';
+        else if (*c == '"')
+            *c = '\''; /* it is quoted in the log */
     }
 }
 
