@@ -550,7 +550,8 @@ static size_t keep_escapes(void *cls, struct MHD_Connection *connection, char *t
     return strlen(text);
 }
 
-static void on_library_log(void *cls, const char *format, va_list args)
+__attribute__((format(printf, 2, 0))) static void on_library_log(void *cls, const char *format,
+                                                                 va_list args)
 {
     char text[400];
 

@@ -109,7 +109,10 @@ static bool read_key_paths(struct parser *parser, struct slice value,
     return true;
 }
 
-/* Which hash; a create without version means 1, a replace without it means what there is. */
+/*
+ * Which hash; a create without version means 1, a replace without it means what there is. The Java
+ * SDK sends the names of its constants, "V1" and "V2" (measured: tests/integration/sdk_java).
+ */
 static bool read_key_version(struct parser *parser, struct slice value,
                              struct pkey_definition *definition)
 {
@@ -117,8 +120,13 @@ static bool read_key_version(struct parser *parser, struct slice value,
 
     if (parser->current != NULL)
         version = parser->current->partition_key.version;
-    if (!slice_is_absent(value) &&
-        !definition_integer(&parser->reader, value, "partitionKey.version", 1, 2, &version))
+    /* The Java SDK sends the name of its enumerator. */
+    if (!slice_is_absent(value) && json_type(value) == JSON_STRING &&
+        (json_string_equals(value, SLICE_LITERAL("V1")) ||
+         json_string_equals(value, SLICE_LITERAL("V2"))))
+        version = json_string_equals(value, SLICE_LITERAL("V2")) ? 2 : 1;
+    else if (!slice_is_absent(value) &&
+             !definition_integer(&parser->reader, value, "partitionKey.version", 1, 2, &version))
         return false;
     definition->version = (unsigned) version;
     if (definition->kind == PKEY_MULTI_HASH && version != 2)

@@ -1,5 +1,7 @@
 #include "model/pkey.h"
 
+#include "base/crypto.h"
+
 #include "model/json.h"
 #include "model/murmur.h"
 
@@ -465,12 +467,22 @@ static void append_canonical(struct buf *buf, const struct pkey_component *compo
 
 void pkey_encode(struct buf *buf, const struct pkey *pkey, const struct pkey_definition *definition)
 {
+    uint8_t digest[SHA256_BYTES];
     struct epk epk;
 
     pkey_hash(pkey, definition, &epk);
     buf_append_slice(buf, epk_slice(&epk));
+    size_t start = buf->len;
     for (size_t i = 0; i < pkey->count; i++)
         append_canonical(buf, &pkey->components[i]);
+    if (buf->has_failed || buf->len - start <= PKEY_CANONICAL_MAX)
+        return;
+    /* Too long for an index entry beside a long id: a digest stands for it; 0xff is no type byte.
+     */
+    crypto_sha256(slice_make(buf->ptr + start, buf->len - start), digest);
+    buf->len = start;
+    buf_append_char(buf, (char) 0xff);
+    buf_append(buf, digest, sizeof(digest));
 }
 
 /* Text ---------------------------------------------------------------------------------------- */

@@ -21,6 +21,8 @@
 
 #define PKEY_LEVELS_MAX 3
 #define PKEY_PATH_NAMES_MAX 32
+/* Canonical bytes of a value that column "pk" holds as they are; longer ones as their digest. */
+#define PKEY_CANONICAL_MAX 1024
 
 enum pkey_kind { PKEY_HASH, PKEY_MULTI_HASH };
 
@@ -114,7 +116,10 @@ void pkey_epk_of_v1_hash(uint32_t hash, struct epk *epk);
 void pkey_epk_interval(const struct pkey *pkey, const struct pkey_definition *definition,
                        struct epk *min, struct epk *max);
 
-/* The bytes of column "pk": effective key, then canonical components. Fails as buffers do. */
+/*
+ * The bytes of column "pk": effective key, then canonical components, or FF and their SHA-256 when
+ * they are longer than PKEY_CANONICAL_MAX. Fails as buffers do.
+ */
 void pkey_encode(struct buf *buf, const struct pkey *pkey,
                  const struct pkey_definition *definition);
 

@@ -18,11 +18,13 @@ static const char read_one_sql[] =
     "on i.range_id = r.range_id and i.pk = $2 and i.id = $3 and not i.deleted where r.range_id = "
     "$1";
 
+/* The limits keep a young table's plan from scanning a range once per key: schema/README.md. */
 static const char read_many_sql[] =
     "select k.n::int4, " READ_COLUMNS
     "from unnest($1::bigint[], $2::bytea[], $3::text[]) with ordinality k(range_id, pk, id, n) "
-    "join orrery.ranges r on r.range_id = k.range_id left join orrery.items_%" PRIu32 " i "
-    "on i.range_id = k.range_id and i.pk = k.pk and i.id = k.id and not i.deleted";
+    "cross join lateral (select * from orrery.ranges g where g.range_id = k.range_id limit 1) r "
+    "left join lateral (select * from orrery.items_%" PRIu32 " t where t.range_id = k.range_id "
+    "and t.pk = k.pk and t.id = k.id and not t.deleted limit 1) i on true";
 
 /* Keys of one container that wait. Kept only while there are some. */
 struct read_queue {

@@ -18,7 +18,7 @@ from schemathesis.specs.openapi import checks as document_checks
 from support import openapi, wire
 
 SEED = 20261123
-EXAMPLES = 12
+EXAMPLES = 8
 DB = "conformance"
 CHECKS = [
     checks.not_a_server_error,

@@ -548,7 +548,8 @@ func error413(ctx context.Context) error {
 }
 
 func specialIDs(ctx context.Context) error {
-	ids := []string{"日本語 😀", "a b  c", "a+b", "a%2Fb", "100%", "a&b=c;d,e:@$!*'()", `"quoted"`, "é", "e\u0301", strings.Repeat("x", 1000)}
+	// azcosmos writes what is beyond the basic plane into the key's header as \U, which is no JSON.
+	ids := []string{"日本語 ☃", "a b  c", "a+b", "a%2Fb", "100%", "a&b=c;d,e:@$!*'()", `"quoted"`, "é", "e\u0301", strings.Repeat("x", 1000)}
 	for _, id := range ids {
 		key := azcosmos.NewPartitionKeyString(id)
 		if _, err := items.CreateItem(ctx, key, encode(object{"id": id, "pk": id}), nil); err != nil {
