@@ -20,11 +20,11 @@ class SigningClient(api.ApiClient):
         super().__init__(configuration)
         self.key = key
 
-    def call_api(self, method, url, header_params=None, **named):
+    def call_api(self, method, url, header_params=None, *rest, **named):
         path = urllib.parse.urlsplit(url).path
         headers = dict(header_params or {})
         headers.update(wire.signed(method, path, self.key))
-        return super().call_api(method, url, header_params=headers, **named)
+        return super().call_api(method, url, headers, *rest, **named)
 
 
 

@@ -7,6 +7,7 @@ documented status, headers, media type and body, and none may be a 5xx.
 
 import json
 import pathlib
+import zlib
 
 import hypothesis
 import pytest
@@ -29,6 +30,9 @@ CHECKS = [
 ]
 # A success without a body is only told in words: an operation with this header may have one.
 MINIMAL = ("prefer", "x-ms-cosmos-populate-content-response-on-write")
+
+# What only the gateway itself can have said: made up, it hides all else behind a 400.
+REFUSED_UNLESS_KNOWN = ("x-ms-continuation", "x-ms-session-token", "x-ms-cosmos-intended-collection-rid")
 
 configuration.set_hypothesis_home_dir(openapi.CACHE / "hypothesis")
 schema = schemathesis.openapi.from_path(
@@ -137,7 +141,7 @@ def items(walk, db):
     one = feed + "/{doc}"
     where = {"db": db, "coll": "c"}
     key = {"x-ms-documentdb-partitionkey": '["k"]'}
-    item = {"id": "1", "pk": "k", "n": 1}
+    item = {"id": "1", "pk": "k", "n": 1, "number": 1}  # a unique key: missing counts as null
     post = f"POST {feed}"
     created = walk(201, post, item, headers=key, **where)
     walk(409, post, item, headers=key, **where)
@@ -152,8 +156,8 @@ def items(walk, db):
     patch = {"operations": [{"op": "incr", "path": "/n", "value": 1}]}
     assert walk(200, f"PATCH {one}", patch, "application/json-patch+json", key, **at).json()["n"] == 4
     batch = {**key, "x-ms-cosmos-is-batch-request": "true", "x-ms-cosmos-batch-atomic": "true"}
-    walk(200, post, [{"operationType": "Create", "resourceBody": {"id": "2", "pk": "k"}}], headers=batch, **where)
-    walk(207, post, [{"operationType": "Create", "resourceBody": {"id": "3", "pk": "k"}},
+    walk(200, post, [{"operationType": "Create", "resourceBody": {"id": "2", "pk": "k", "number": 2}}], headers=batch, **where)
+    walk(207, post, [{"operationType": "Create", "resourceBody": {"id": "3", "pk": "k", "number": 3}},
                      {"operationType": "Delete", "id": "none"}], headers=batch, **where)
     first = walk(200, f"GET {feed}", headers={"x-ms-max-item-count": "1"}, **where)
     following = {"x-ms-max-item-count": "1", "x-ms-continuation": first.headers["x-ms-continuation"][0]}
@@ -261,8 +265,12 @@ def aim(case, names):
     headers = case.headers or {}
     for name in MINIMAL:
         headers.pop(name, None)
-    if "x-ms-documentdb-partitionkey" in headers and len(json.dumps(case.body, default=str)) % 2:
-        headers["x-ms-documentdb-partitionkey"] = '["k"]'
+    lot = zlib.crc32(json.dumps([dict(headers), case.body], default=str).encode())
+    if lot % 4:
+        for name in REFUSED_UNLESS_KNOWN:
+            headers.pop(name, None)
+        if "x-ms-documentdb-partitionkey" in headers:
+            headers["x-ms-documentdb-partitionkey"] = '["k"]'
 
 
 @schema.parametrize()
