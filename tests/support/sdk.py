@@ -217,8 +217,9 @@ SUITES = {
             inputs=["Cargo.toml", "src/main.rs"],
             make=[["cargo", "build", "--quiet"]],
             run=[str(CACHE / "rust" / "debug" / "orrery-sdk-rust")],
-            # Its vendor's setting for emulators, which take JSON as text.
-            env={"CARGO_TARGET_DIR": str(CACHE / "rust"), "AZURE_COSMOS_BINARY_ENCODING_ENABLED": "false"},
+            # Its vendor's settings for servers that take JSON as text and speak HTTP/1.1.
+            env={"CARGO_TARGET_DIR": str(CACHE / "rust"), "AZURE_COSMOS_BINARY_ENCODING_ENABLED": "false",
+                 "AZURE_COSMOS_CONNECTION_POOL_IS_HTTP2_ALLOWED": "false"},
             ca_env="SSL_CERT_FILE",
         ),
     ]

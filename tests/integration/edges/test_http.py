@@ -319,6 +319,11 @@ def test_client_that_leaves_before_the_answer(gateway, place):
         with gateway.raw() as raw:
             raw.send(post([("Content-Length", str(len(body)))], body))
             raw.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    deadline = time.monotonic() + 20
+    before, now = None, place.state()
+    while now != before and time.monotonic() < deadline:  # let what is under way arrive
+        time.sleep(0.5)
+        before, now = now, place.state()
     assert place.read("canary").status == 200
 
 
