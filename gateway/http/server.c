@@ -212,7 +212,7 @@ static void call_answered(struct op *op)
     prepare_answer(exchange, &op->fault);
     if (exchange->is_suspended) {
         exchange->is_suspended = false;
-        exchange->server->must_run = true;
+        loop_kick(exchange->server->loop);
         MHD_resume_connection(exchange->connection);
     }
 }
@@ -562,10 +562,11 @@ __attribute__((format(printf, 2, 0))) static void on_library_log(void *cls, cons
 
 /* ---- the daemons in the loop ---- */
 
+/* Nothing to do but wake: libmicrohttpd runs in every turn. */
 static void on_daemon_ready(struct loop_watch *watch, uint32_t events)
 {
+    (void) watch;
     (void) events;
-    container_of(watch, struct server_daemon, watch)->server->must_run = true;
 }
 
 static int run_daemon(struct server_daemon *daemon)
@@ -610,12 +611,9 @@ static int run_daemons(struct loop_hook *hook)
 {
     struct server *server = container_of(hook, struct server, hook);
 
-    server->must_run = false;
     int plain = run_daemon(&server->plain);
     int secure = run_daemon(&server->secure);
     publish_counters(server);
-    if (server->must_run)
-        return 0;
     return plain < 0 ? secure : secure < 0 || plain < secure ? plain : secure;
 }
 

@@ -34,7 +34,6 @@ struct server {
     struct list running; /* exchanges whose call is not answered */
     struct metrics *metrics;
     size_t body_bytes, body_bytes_max; /* of request bodies in memory */
-    bool must_run;                     /* a connection was resumed or read only in part */
     bool is_draining;
     unsigned exchanges;
     unsigned connections;

@@ -108,6 +108,11 @@ void loop_stop(struct loop *loop)
     loop->is_stopping = true;
 }
 
+void loop_kick(struct loop *loop)
+{
+    loop->is_kicked = true;
+}
+
 void loop_hook_add(struct loop *loop, struct loop_hook *hook, loop_hook_fn *run)
 {
     hook->run = run;
@@ -230,6 +235,9 @@ void loop_turn(struct loop *loop, int timeout_ms)
         struct loop_hook *hook = list_entry(at, struct loop_hook, place);
         timeout_ms = shorter(timeout_ms, hook->run(hook));
     }
+    if (loop->is_kicked)
+        timeout_ms = 0;
+    loop->is_kicked = false;
     if (timeout_ms != 0)
         timeout_ms = shorter(timeout_ms, timers_wait_ms(loop));
     dispatch(loop, timeout_ms);

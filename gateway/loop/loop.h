@@ -70,6 +70,7 @@ struct loop {
     uint64_t tick;
     unsigned timers_armed;
     bool is_stopping;
+    bool is_kicked;
     int64_t now_ms;                /* monotonic, of this turn */
     pthread_mutex_t messages_lock; /* guards messages */
     struct list messages;
@@ -93,6 +94,12 @@ void loop_stop(struct loop *loop);
 
 /* One turn, waiting at most timeout_ms (-1: as long as nothing happens). For tests and draining. */
 void loop_turn(struct loop *loop, int timeout_ms);
+
+/*
+ * Do not wait before the next turn: a hook made work for one that had run already. From the loop's
+ * own thread.
+ */
+void loop_kick(struct loop *loop);
 
 /* Run message->run on the loop's thread soon. The only call that other threads may make. */
 void loop_post(struct loop *loop, struct loop_message *message);
