@@ -32,7 +32,8 @@ CHECKS = [
 MINIMAL = ("prefer", "x-ms-cosmos-populate-content-response-on-write")
 
 # What only the gateway itself can have said: made up, it hides all else behind a 400.
-REFUSED_UNLESS_KNOWN = ("x-ms-continuation", "x-ms-session-token", "x-ms-cosmos-intended-collection-rid")
+REFUSED_UNLESS_KNOWN = ("x-ms-continuation", "x-ms-session-token", "x-ms-cosmos-intended-collection-rid", "if-match", "if-none-match")
+KINDS = ("x-ms-documentdb-isquery", "x-ms-documentdb-query", "x-ms-cosmos-is-query-plan-request", "x-ms-cosmos-is-batch-request")
 
 configuration.set_hypothesis_home_dir(openapi.CACHE / "hypothesis")
 schema = schemathesis.openapi.from_path(
@@ -232,45 +233,66 @@ def populated(open_gateway):
         return answer.json
 
     make("/dbs", {"id": DB})
-    container = make(f"/dbs/{DB}/colls", {"id": "c", "partitionKey": {"paths": ["/pk"], "kind": "Hash", "version": 2}, "defaultTtl": -1},
-                     **{"x-ms-offer-throughput": "400"})
+    key = {"paths": ["/pk"], "kind": "Hash", "version": 2}
+    container = make(f"/dbs/{DB}/colls", {"id": "c", "partitionKey": key, "defaultTtl": -1}, **{"x-ms-offer-throughput": "400"})
+    make(f"/dbs/{DB}/colls", {"id": "replaced", "partitionKey": key})
     for name in ("1", "ä b"):
         make(f"/dbs/{DB}/colls/c/docs", {"id": name, "pk": "k"}, **{"x-ms-documentdb-partitionkey": '["k"]'})
     make(f"/dbs/{DB}/colls/c/sprocs", {"id": "s", "body": "function () {}"})
     make(f"/dbs/{DB}/colls/c/triggers", {"id": "t", "body": "function () {}", "triggerType": "Pre", "triggerOperation": "All"})
     make(f"/dbs/{DB}/colls/c/udfs", {"id": "u", "body": "function () {}"})
-    make(f"/dbs/{DB}/users", {"id": "ann"})
-    make(f"/dbs/{DB}/users/ann/permissions", {"id": "p", "permissionMode": "Read", "resource": f"dbs/{DB}/colls/c"})
+    make(f"/dbs/{DB}/users", {"id": "bob"})
+    make(f"/dbs/{DB}/users/bob/permissions", {"id": "p", "permissionMode": "Read", "resource": f"dbs/{DB}/colls/c"})
     make(f"/dbs/{DB}/clientencryptionkeys", {
         "id": "k", "encryptionAlgorithm": "A", "wrappedDataEncryptionKey": "c2FtcGxl", "keyWrapMetadata": {"type": "T"}})
     offers = client.request("GET", "/offers", sign=False).json["Offers"]
     offer = next(one["_rid"] for one in offers if one["resource"] == container["_self"])
     client.close()
-    names = {"db": DB, "coll": "c", "doc": "1", "sproc": "s", "trigger": "t", "udf": "u", "user": "ann", "permission": "p",
+    names = {"db": DB, "coll": "c", "doc": "1", "sproc": "s", "trigger": "t", "udf": "u", "user": "bob", "permission": "p",
              "key": "k", "offer": offer}
     return open_gateway, names
 
 
-def aim(case, names):
-    """Point most requests at what exists, else nearly all would end with 404.
+def choose_ids(case, names):
+    """Ids of what exists, in the path and in the body, but for what is deleted or renamed: the others need it, there the last id stays as it was made up."""
+    last = case.path.rsplit("/", 1)[-1].strip("{}")
+    for name in case.path_parameters or {}:
+        if name != last or (case.method != "DELETE" and (case.method, name) != ("PUT", "user")):
+            case.path_parameters[name] = names.get(name, case.path_parameters[name])
+    if (case.method, last) == ("PUT", "coll"):
+        case.path_parameters["coll"] = "replaced"
+    if isinstance(case.body, dict):
+        if case.method == "PUT" and last != "user" and isinstance(case.body.get("id"), str):
+            case.body["id"] = case.path_parameters[last]
+        if last.startswith("permission") and isinstance(case.body.get("resource"), str):
+            case.body["resource"] = f"dbs/{DB}/colls/c"
 
-    What is deleted or renamed is never what the others need: there the last id stays as it was made up.
-    """
-    parameters = case.path_parameters or {}
-    keeps_last = case.method in ("DELETE", "PUT")
-    last = case.path.rstrip("/").rsplit("/", 1)[-1].strip("{}")
-    for name in parameters:
-        if name in names and not (keeps_last and name == last):
-            parameters[name] = names[name]
+
+def choose_kind(case, headers):
+    """The headers that say what a POST is, by its body."""
+    for name in KINDS:
+        headers.pop(name, None)
+    if case.media_type == "application/query+json":
+        headers["x-ms-documentdb-isquery"] = "True"
+    elif isinstance(case.body, list):
+        headers["x-ms-cosmos-is-batch-request"] = "True"
+
+
+def aim(case, names):
+    """Point most requests at what exists and let them agree with themselves, else nearly all would end with 400 or 404."""
     headers = case.headers or {}
+    choose_ids(case, names)
     for name in MINIMAL:
         headers.pop(name, None)
     lot = zlib.crc32(json.dumps([dict(headers), case.body], default=str).encode())
-    if lot % 4:
-        for name in REFUSED_UNLESS_KNOWN:
-            headers.pop(name, None)
-        if "x-ms-documentdb-partitionkey" in headers:
-            headers["x-ms-documentdb-partitionkey"] = '["k"]'
+    if lot % 4 == 0:
+        return
+    for name in REFUSED_UNLESS_KNOWN:
+        headers.pop(name, None)
+    if any(name in headers for name in KINDS):
+        choose_kind(case, headers)
+    if "x-ms-documentdb-partitionkey" in headers:
+        headers["x-ms-documentdb-partitionkey"] = '["k"]'
 
 
 @schema.parametrize()
