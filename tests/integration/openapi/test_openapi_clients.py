@@ -14,7 +14,6 @@ import pytest
 from support import openapi, wire
 
 HERE = pathlib.Path(__file__).resolve().parent
-BUILT = openapi.CACHE / "openapi-clients"
 BUILD_S = 300
 RUN_S = 60
 
@@ -26,15 +25,15 @@ STEPS = [
 ]
 
 
-def python_client():
-    folder = openapi.generate("python", BUILT / "python", packageName="orrery_client")
+def python_client(place):
+    folder = openapi.generate("python", place / "python", packageName="orrery_client")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), str(openapi.ROOT / "tests")])}
     return [sys.executable, HERE / "client_python.py"], environment
 
 
-def go_client():
+def go_client(place):
     openapi.need("go")
-    folder = openapi.generate("go", BUILT / "go", packageName="generated")
+    folder = openapi.generate("go", place / "go", packageName="generated")
     (folder / "go.mod").write_text("module example.org/generated\n\ngo 1.18\n")
     program = folder / "program"
     program.mkdir()
@@ -49,9 +48,9 @@ def go_client():
 
 
 @pytest.fixture(scope="module", params=[python_client, go_client], ids=["python", "go"])
-def client(request):
+def client(request, tmp_path_factory):
     try:
-        return request.param()
+        return request.param(tmp_path_factory.mktemp("client"))
     except openapi.Missing as missing:
         pytest.skip(str(missing))
 
