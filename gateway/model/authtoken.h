@@ -24,10 +24,6 @@
 #define AUTHTOKEN_LIFETIME_DEFAULT_S 3600
 #define AUTHTOKEN_LIFETIME_MAX_S 18000
 
-/* The key that everybody knows: for development only. Source: emulator documentation. */
-#define AUTHTOKEN_EMULATOR_KEY \
-    "C2y6yDjf5/R+ob0N8A7Cgv30VRDJIWEHLM+4QDU5DE2nQ9nDuVTqobD4b8mGGyPMbIZnqyMsEcaGQy67XIw/Jw=="
-
 enum authtoken_type { AUTHTOKEN_MASTER, AUTHTOKEN_RESOURCE };
 
 struct authtoken {

@@ -1,5 +1,6 @@
 #include "store/containers.h"
 
+#include "base/hash.h"
 #include "store/sqlstate.h"
 #include "store/store.h"
 
@@ -38,18 +39,6 @@ enum {
 
 /* ---- the cache ---- */
 
-static uint64_t hash_names(struct slice database_name, struct slice name)
-{
-    uint64_t hash = 0xcbf29ce484222325ULL;
-
-    for (size_t i = 0; i < database_name.len; i++)
-        hash = (hash ^ (unsigned char) database_name.ptr[i]) * 0x100000001b3ULL;
-    hash = (hash ^ 0x1ff) * 0x100000001b3ULL;
-    for (size_t i = 0; i < name.len; i++)
-        hash = (hash ^ (unsigned char) name.ptr[i]) * 0x100000001b3ULL;
-    return hash;
-}
-
 bool container_cache_init(struct container_cache *cache, size_t max)
 {
     *cache = (struct container_cache){.max = max, .bucket_count = 256};
@@ -73,7 +62,7 @@ void container_cache_finish(struct container_cache *cache)
 static struct container **find_slot(struct container_cache *cache, struct slice database_name,
                                     struct slice name)
 {
-    uint64_t hash = hash_names(database_name, name);
+    uint64_t hash = hash_slice(hash_slice(HASH_START, database_name), name);
     struct container **slot = &cache->buckets[hash & (cache->bucket_count - 1)];
 
     while (*slot != NULL && (!slice_equals((*slot)->name, name) ||

@@ -245,20 +245,13 @@ static void release_queue(struct store_reads *reads, struct read_queue *queue)
     list_append(&reads->spare_queues, &queue->place);
 }
 
-static struct pgio *idle_connection(struct store_pool *pool)
-{
-    struct pgio *io = store_pool_pick(pool);
-
-    return io != NULL && io->in_flight_count == 0 ? io : NULL;
-}
-
 void store_reads_flush(struct store *store)
 {
     struct store_reads *reads = store->read_queues;
 
     while (!list_is_empty(&reads->queues)) {
         struct read_queue *queue = list_entry(reads->queues.next, struct read_queue, place);
-        struct pgio *io = idle_connection(&store->reads);
+        struct pgio *io = store_pool_idle(&store->reads);
         if (list_is_empty(&queue->ops)) {
             release_queue(reads, queue);
             continue;

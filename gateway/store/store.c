@@ -74,7 +74,7 @@ static void query_done(struct pgio_call *call, const struct pgio_result *result)
     op_resume_with(query->op, result, 0);
 }
 
-static struct pgio *idle_connection(struct store_pool *pool)
+struct pgio *store_pool_idle(struct store_pool *pool)
 {
     for (unsigned i = 0; i < pool->count; i++) {
         struct pgio *io = &pool->connections[i];
@@ -102,7 +102,7 @@ static void flush_queries(struct store *store)
 {
     struct pgio *io;
 
-    while (!list_is_empty(&store->query_queue) && (io = idle_connection(&store->queries)) != NULL)
+    while (!list_is_empty(&store->query_queue) && (io = store_pool_idle(&store->queries)) != NULL)
         send_query(store, list_entry(store->query_queue.next, struct op, place), io);
     if (list_is_empty(&store->query_queue) || !store_pool_is_out(store, &store->queries))
         return;

@@ -82,6 +82,9 @@ bool store_check(struct op *op, enum store_effect effect) MUST_CHECK;
 /* A ready connection of a pool with the fewest calls in flight; NULL when none is ready. */
 struct pgio *store_pool_pick(struct store_pool *pool);
 
+/* A ready connection with nothing in flight; NULL when there is none. */
+struct pgio *store_pool_idle(struct store_pool *pool);
+
 /* No connection, and for long enough that work should be refused. */
 bool store_pool_is_out(struct store *store, struct store_pool *pool);
 

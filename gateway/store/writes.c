@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/crypto.h"
+#include "base/hash.h"
 #include "store/sqlstate.h"
 
 #include <assert.h>
@@ -158,13 +159,8 @@ struct seen_items {
 
 static uint64_t hash_item(const struct write_operation *operation)
 {
-    uint64_t hash = 0xcbf29ce484222325ULL;
+    uint64_t hash = hash_slice(hash_slice(HASH_START, operation->pk), operation->id);
 
-    for (size_t i = 0; i < operation->pk.len; i++)
-        hash = (hash ^ (unsigned char) operation->pk.ptr[i]) * 0x100000001b3ULL;
-    hash = (hash ^ 0x1ff) * 0x100000001b3ULL;
-    for (size_t i = 0; i < operation->id.len; i++)
-        hash = (hash ^ (unsigned char) operation->id.ptr[i]) * 0x100000001b3ULL;
     return hash != 0 ? hash : 1;
 }
 

@@ -1,4 +1,5 @@
 /* Authorization: signatures of the reference, wrong ones, dates, and what resource tokens open. */
+#include "base/keys.h"
 #include "model/authtoken.h"
 
 #include "base/clock.h"
@@ -34,7 +35,7 @@ static int setup(void **state)
     (void) state;
     arena_init(&arena, 1 << 20);
     fault = (struct fault){0};
-    keys = (struct authtoken_keys){.primary = key_of(0, AUTHTOKEN_EMULATOR_KEY)};
+    keys = (struct authtoken_keys){.primary = key_of(0, KEY_EMULATOR)};
     return 0;
 }
 
