@@ -29,10 +29,13 @@ enum token_kind {
     ROW(ARRAY)                                                                                     \
     ROW(AS)                                                                                        \
     ROW(ASC)                                                                                       \
-    ROW(BETWEEN) ROW(BY) ROW(DESC) ROW(DISTINCT) ROW(ESCAPE) ROW(EXISTS) ROW(FALSE) ROW(FROM)      \
-        ROW(GROUP) ROW(IN) ROW(JOIN) ROW(LEFT) ROW(LIKE) ROW(LIMIT) ROW(NOT) ROW(NULL) ROW(OFFSET) \
-            ROW(OR) ROW(ORDER) ROW(RANK) ROW(RIGHT) ROW(SELECT) ROW(TOP) ROW(TRUE) ROW(UDF)        \
-                ROW(UNDEFINED) ROW(VALUE) ROW(WHERE)
+    ROW(BETWEEN)                                                                                   \
+    ROW(BY)                                                                                        \
+    ROW(DESC)                                                                                      \
+    ROW(DISTINCT) ROW(ESCAPE) ROW(EXISTS) ROW(FALSE) ROW(FROM) ROW(GROUP) ROW(IN) ROW(JOIN)        \
+        ROW(LEFT) ROW(LIKE) ROW(LIMIT) ROW(NOT) ROW(NULL) ROW(OFFSET) ROW(OR) ROW(ORDER) ROW(RANK) \
+            ROW(RIGHT) ROW(SELECT) ROW(TOP) ROW(TRUE) ROW(UDF) ROW(UNDEFINED) ROW(VALUE)           \
+                ROW(WHERE)
 
 enum keyword {
     KEYWORD_NONE,
