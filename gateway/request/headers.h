@@ -26,7 +26,6 @@
     ROW(HEADER_FORWARDED_PROTO, "x-forwarded-proto")                                        \
     ROW(HEADER_HOST, "host")                                                                \
     ROW(HEADER_IF_MATCH, "if-match")                                                        \
-    ROW(HEADER_IF_MODIFIED_SINCE, "if-modified-since")                                      \
     ROW(HEADER_IF_NONE_MATCH, "if-none-match")                                              \
     ROW(HEADER_INDEXING_DIRECTIVE, "x-ms-indexing-directive")                               \
     ROW(HEADER_INTENDED_RID, "x-ms-cosmos-intended-collection-rid")                         \
@@ -48,7 +47,6 @@
     ROW(HEADER_PRE_TRIGGER, "x-ms-documentdb-pre-trigger-include")                          \
     ROW(HEADER_PREFER, "prefer")                                                            \
     ROW(HEADER_READ_CONSISTENCY_STRATEGY, "x-ms-cosmos-read-consistency-strategy")          \
-    ROW(HEADER_READ_KEY_TYPE, "x-ms-read-key-type")                                         \
     ROW(HEADER_SESSION_TOKEN, "x-ms-session-token")                                         \
     ROW(HEADER_START_EPK, "x-ms-start-epk")                                                 \
     ROW(HEADER_TOKEN_LIMIT_KB, "x-ms-documentdb-responsecontinuationtokenlimitinkb")        \

@@ -17,6 +17,10 @@ bool offers_from_request(struct op *op, struct offer *offer, bool *is_given)
 {
     const struct headers *headers = &call_of(op)->request.headers;
 
+    if (!slice_is_empty(headers->at[HEADER_OFFER_TYPE]))
+        return fault_set(
+            &op->fault, 400, SUB_NONE,
+            "x-ms-offer-type is not supported; say the throughput in x-ms-offer-throughput");
     return offer_from_headers(offer, headers->at[HEADER_OFFER_THROUGHPUT],
                               headers->at[HEADER_OFFER_AUTOPILOT], is_given, &op->arena,
                               &op->fault);

@@ -20,9 +20,7 @@ NOT_PARAMETERS = {
     "transfer-encoding": "HTTP",
     "x-forwarded-host": "set by proxies",
     "x-forwarded-proto": "set by proxies",
-    "if-modified-since": "of the change feed, which is not served yet",
-    "x-ms-offer-type": "of the time before throughput had numbers; ignored",
-    "x-ms-read-key-type": "always the effective partition key here; ignored",
+    "x-ms-offer-type": "refused with 400: of the time before throughput had numbers",
     "x-ms-documentdb-pre-trigger-include": "refused with 400: triggers do not run",
     "x-ms-documentdb-post-trigger-include": "refused with 400: triggers do not run",
 }
