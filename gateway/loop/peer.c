@@ -1,0 +1,450 @@
+/*
+ * libcurl's rules that shape this file: none of its curl_multi_ functions may be called from its
+ * callbacks, so those only note what is wanted; after each action the finished calls are collected,
+ * taken out of the multi handle, and only then their ops go on, which may well ask again.
+ *
+ * Sockets are found by descriptor in a list of our own. libcurl closes them whenever it likes and
+ * the system gives the number out again: the loop forgets events of a watch that was removed, so a
+ * new socket never receives those of an old one.
+ */
+#include "loop/peer.h"
+
+#include "base/buf.h"
+
+#include <assert.h>
+#include <curl/curl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+
+#include "base/banned.h"
+
+/* A peer's headers beyond this are no answer of a gateway. */
+#define HEADER_MAX_BYTES (64u << 10)
+#define IDLE_MAX 16
+
+struct peer_socket {
+    struct list place;
+    struct loop_watch watch;
+    struct peers *peers;
+};
+
+/* An easy handle, kept between calls for what libcurl has learned and allocated. */
+struct handle {
+    struct list place; /* in peers->idle */
+    CURL *easy;
+};
+
+struct gather;
+
+struct peer_call {
+    struct list place; /* in peers->running */
+    struct gather *gather;
+    struct handle *handle;
+    struct peer_answer answer;
+    struct buf body;
+    size_t body_max_bytes, header_bytes;
+    const char *excess; /* what was too large; NULL when nothing was */
+    char message[CURL_ERROR_SIZE];
+};
+
+/* What an op waits for; in its arena. */
+struct gather {
+    struct op *op;
+    unsigned count, left;
+    struct peer_call calls[];
+};
+
+static pthread_once_t library_once = PTHREAD_ONCE_INIT;
+static CURLcode library_state;
+
+static void library_init(void)
+{
+    library_state = curl_global_init(CURL_GLOBAL_DEFAULT);
+}
+
+/* ---- handles ---- */
+
+static void handle_destroy(struct handle *handle)
+{
+    curl_easy_cleanup(handle->easy);
+    free(handle);
+}
+
+static struct handle *handle_take(struct peers *peers)
+{
+    struct list *idle = list_pop(&peers->idle);
+
+    if (idle != NULL) {
+        peers->idles--;
+        return list_entry(idle, struct handle, place);
+    }
+    struct handle *handle = calloc(1, sizeof(*handle));
+    if (handle == NULL)
+        return NULL;
+    list_init(&handle->place);
+    handle->easy = curl_easy_init();
+    if (handle->easy != NULL)
+        return handle;
+    free(handle);
+    return NULL;
+}
+
+/* The call's memory goes with its op, so nothing of it may stay in the handle. */
+static void handle_give_back(struct peers *peers, struct handle *handle)
+{
+    curl_easy_reset(handle->easy);
+    if (peers->is_finishing || peers->idles >= IDLE_MAX) {
+        handle_destroy(handle);
+        return;
+    }
+    list_prepend(&peers->idle, &handle->place);
+    peers->idles++;
+}
+
+/* ---- the end of a call ---- */
+
+static void call_describe(struct peer_call *call, CURLcode result)
+{
+    long status = 0;
+    curl_off_t took_us = 0;
+
+    curl_easy_getinfo(call->handle->easy, CURLINFO_TOTAL_TIME_T, &took_us);
+    curl_easy_getinfo(call->handle->easy, CURLINFO_RESPONSE_CODE, &status);
+    call->answer.took_us = took_us;
+    call->handle = NULL;
+    if (call->body.has_failed)
+        call->answer.error = "no memory for the answer";
+    else if (call->excess != NULL)
+        call->answer.error = call->excess;
+    else if (result != CURLE_OK)
+        call->answer.error = call->message[0] != '\0' ? call->message : curl_easy_strerror(result);
+    else if (status == 0)
+        call->answer.error = "the answer has no status";
+    if (call->answer.error != NULL)
+        return;
+    call->answer.status = (unsigned) status;
+    call->answer.body = buf_slice(&call->body);
+}
+
+/* Take the call out of libcurl; its answer is ready. Does not let the op go on. */
+static void call_end(struct peers *peers, struct peer_call *call, CURLcode result)
+{
+    struct handle *handle = call->handle;
+
+    call_describe(call, result);
+    list_remove(&call->place);
+    peers->calls--;
+    curl_multi_remove_handle(peers->multi, handle->easy);
+    handle_give_back(peers, handle);
+}
+
+static void gather_ended(struct peer_call *call)
+{
+    struct gather *gather = call->gather;
+
+    assert(gather->left > 0);
+    if (--gather->left == 0)
+        op_resume(gather->op);
+}
+
+static void collect(struct peers *peers)
+{
+    const CURLMsg *message;
+    struct list ended;
+    int rest;
+
+    list_init(&ended);
+    while ((message = curl_multi_info_read(peers->multi, &rest)) != NULL) {
+        struct peer_call *call = NULL;
+        /* Taking the handle out frees the message. */
+        CURLcode result = message->data.result;
+        if (message->msg != CURLMSG_DONE)
+            continue;
+        curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &call);
+        call_end(peers, call, result);
+        list_append(&ended, &call->place);
+    }
+    for (struct list *at = list_pop(&ended); at != NULL; at = list_pop(&ended))
+        gather_ended(list_entry(at, struct peer_call, place));
+}
+
+static void act(struct peers *peers, curl_socket_t fd, int what)
+{
+    int running;
+
+    curl_multi_socket_action(peers->multi, fd, what, &running);
+    collect(peers);
+}
+
+/* ---- what libcurl calls; none of these may call a curl_multi_ function ---- */
+
+static size_t take_body(char *bytes, size_t size, size_t count, void *context)
+{
+    struct peer_call *call = context;
+    size_t len = size * count;
+
+    if (len > call->body_max_bytes - call->body.len) {
+        call->excess = "the answer is too large";
+        return CURL_WRITEFUNC_ERROR;
+    }
+    buf_append(&call->body, bytes, len);
+    return call->body.has_failed ? CURL_WRITEFUNC_ERROR : len;
+}
+
+static size_t take_header(char *bytes, size_t size, size_t count, void *context)
+{
+    struct peer_call *call = context;
+
+    (void) bytes;
+    call->header_bytes += size * count;
+    if (call->header_bytes <= HEADER_MAX_BYTES)
+        return size * count;
+    call->excess = "the headers of the answer are too large";
+    return CURL_WRITEFUNC_ERROR;
+}
+
+static void socket_ready(struct loop_watch *watch, uint32_t events)
+{
+    struct peers *peers = container_of(watch, struct peer_socket, watch)->peers;
+    int what = 0;
+
+    if ((events & (EPOLLIN | EPOLLHUP)) != 0)
+        what |= CURL_CSELECT_IN;
+    if ((events & EPOLLOUT) != 0)
+        what |= CURL_CSELECT_OUT;
+    if ((events & EPOLLERR) != 0)
+        what |= CURL_CSELECT_ERR;
+    /* The watch may be gone when this returns. */
+    act(peers, watch->fd, what);
+}
+
+static struct peer_socket *socket_find(struct peers *peers, curl_socket_t fd)
+{
+    list_for_each(at, &peers->sockets)
+    {
+        struct peer_socket *found = list_entry(at, struct peer_socket, place);
+        if (found->watch.fd == fd)
+            return found;
+    }
+    return NULL;
+}
+
+static void socket_forget(struct peer_socket *found)
+{
+    loop_watch_set(found->peers->loop, &found->watch, 0);
+    list_remove(&found->place);
+    free(found);
+}
+
+/* A socket that cannot be watched leaves its call to its timeout: an error told to libcurl here
+ * would end every call of the loop. */
+static int socket_wanted(CURL *easy, curl_socket_t fd, int what, void *context, void *unused)
+{
+    struct peers *peers = context;
+    struct peer_socket *found = socket_find(peers, fd);
+    uint32_t events = (what == CURL_POLL_IN || what == CURL_POLL_INOUT ? EPOLLIN : 0u) |
+                      (what == CURL_POLL_OUT || what == CURL_POLL_INOUT ? EPOLLOUT : 0u);
+
+    (void) easy;
+    (void) unused;
+    if (what == CURL_POLL_REMOVE) {
+        if (found != NULL)
+            socket_forget(found);
+        return 0;
+    }
+    if (found == NULL) {
+        found = calloc(1, sizeof(*found));
+        if (found == NULL)
+            return 0;
+        *found = (struct peer_socket){.watch = {.fd = fd, .ready = socket_ready}, .peers = peers};
+        list_append(&peers->sockets, &found->place);
+    }
+    int error = loop_watch_set(peers->loop, &found->watch, events);
+    if (error != 0) {
+        log_error(NULL, "peer's socket not watched", "errno=%d", error);
+        socket_forget(found);
+    }
+    return 0;
+}
+
+static int timer_wanted(CURLM *multi, long delay_ms, void *context)
+{
+    struct peers *peers = context;
+
+    (void) multi;
+    peers->is_due = delay_ms == 0;
+    loop_timer_disarm(peers->loop, &peers->timer);
+    if (delay_ms > 0)
+        loop_timer_arm(peers->loop, &peers->timer, delay_ms);
+    else if (peers->is_due)
+        loop_kick(peers->loop); /* our hook may have run already in this turn */
+    return 0;
+}
+
+static void timer_fired(struct loop_timer *timer)
+{
+    act(container_of(timer, struct peers, timer), CURL_SOCKET_TIMEOUT, 0);
+}
+
+static int run_due(struct loop_hook *hook)
+{
+    struct peers *peers = container_of(hook, struct peers, hook);
+
+    if (peers->is_due) {
+        peers->is_due = false;
+        act(peers, CURL_SOCKET_TIMEOUT, 0);
+    }
+    return peers->is_due ? 0 : -1;
+}
+
+/* ---- asking ---- */
+
+static bool handle_set(const struct peers *peers, struct peer_call *call,
+                       const struct peer_request *request, long timeout_ms)
+{
+    CURL *easy = call->handle->easy;
+    const char *ca_file = peers->options.ca_file;
+
+    return curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https") == CURLE_OK &&
+           curl_easy_setopt(easy, CURLOPT_URL, request->url) == CURLE_OK &&
+           curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L) == CURLE_OK &&
+           curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L) == CURLE_OK &&
+           curl_easy_setopt(easy, CURLOPT_PROXY, "") == CURLE_OK &&
+           curl_easy_setopt(easy, CURLOPT_USERAGENT, "orrery/" ORRERY_VERSION) == CURLE_OK &&
+           curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_1_1) == CURLE_OK &&
+           curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS,
+                            (long) peers->options.connect_timeout_ms) == CURLE_OK &&
+           curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, timeout_ms) == CURLE_OK &&
+           curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L) == CURLE_OK &&
+           curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 2L) == CURLE_OK &&
+           (ca_file == NULL || curl_easy_setopt(easy, CURLOPT_CAINFO, ca_file) == CURLE_OK) &&
+           curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, call->message) == CURLE_OK &&
+           curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, take_body) == CURLE_OK &&
+           curl_easy_setopt(easy, CURLOPT_WRITEDATA, call) == CURLE_OK &&
+           curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, take_header) == CURLE_OK &&
+           curl_easy_setopt(easy, CURLOPT_HEADERDATA, call) == CURLE_OK &&
+           curl_easy_setopt(easy, CURLOPT_PRIVATE, call) == CURLE_OK;
+}
+
+/* False when the call could not be made; its answer says so. */
+static bool call_begin(struct peers *peers, struct peer_call *call,
+                       const struct peer_request *request)
+{
+    int64_t left_ms = op_time_left_ms(call->gather->op);
+    long timeout_ms = left_ms < request->timeout_ms ? (long) left_ms : request->timeout_ms;
+
+    list_init(&call->place);
+    call->body_max_bytes = request->body_max_bytes;
+    call->handle = handle_take(peers);
+    /* To libcurl a timeout of 0 is none. */
+    if (call->handle != NULL && handle_set(peers, call, request, timeout_ms > 0 ? timeout_ms : 1) &&
+        curl_multi_add_handle(peers->multi, call->handle->easy) == CURLM_OK) {
+        list_append(&peers->running, &call->place);
+        peers->calls++;
+        return true;
+    }
+    if (call->handle != NULL)
+        handle_give_back(peers, call->handle);
+    call->handle = NULL;
+    call->answer.error = "the call could not be made";
+    return false;
+}
+
+static void finish_bodies(void *object)
+{
+    struct gather *gather = object;
+
+    for (unsigned i = 0; i < gather->count; i++)
+        buf_finish(&gather->calls[i].body);
+}
+
+enum op_next peer_get_all(struct peers *peers, struct op *op, const struct peer_request *requests,
+                          unsigned count, op_step *next)
+{
+    bool is_refused = peers->is_finishing || peers->calls + count > PEER_CALLS_MAX;
+
+    if (is_refused) {
+        fault_set(&op->fault, 503, SUB_NONE, "other regions cannot be asked now");
+        op->fault.retry_after_ms = 1000;
+        return OP_FAILED;
+    }
+    struct gather *gather =
+        arena_alloc(&op->arena, sizeof(*gather) + count * sizeof(gather->calls[0]));
+    if (gather == NULL || !arena_defer(&op->arena, finish_bodies, gather)) {
+        fault_set_oom(&op->fault);
+        return OP_FAILED;
+    }
+    gather->op = op;
+    gather->count = count;
+    op->waiting_for = gather;
+    for (unsigned i = 0; i < count; i++) {
+        gather->calls[i].gather = gather;
+        gather->left += call_begin(peers, &gather->calls[i], &requests[i]);
+    }
+    return gather->left > 0 ? op_wait(op, OP_WAITS_READ, next) : op_again(op, next);
+}
+
+enum op_next peer_get(struct peers *peers, struct op *op, const struct peer_request *request,
+                      op_step *next)
+{
+    return peer_get_all(peers, op, request, 1, next);
+}
+
+const struct peer_answer *peer_answer(const struct op *op, unsigned index)
+{
+    const struct gather *gather = op->waiting_for;
+
+    assert(gather->left == 0 && index < gather->count);
+    return &gather->calls[index].answer;
+}
+
+/* ---- begin and end ---- */
+
+bool peers_init(struct peers *peers, struct loop *loop, const struct peer_options *options)
+{
+    assert(options->connect_timeout_ms > 0);
+    *peers = (struct peers){.loop = loop, .options = *options};
+    list_init(&peers->sockets);
+    list_init(&peers->running);
+    list_init(&peers->idle);
+    loop_timer_init(&peers->timer, timer_fired);
+    loop_hook_add(loop, &peers->hook, run_due);
+    pthread_once(&library_once, library_init);
+    peers->multi = library_state == CURLE_OK ? curl_multi_init() : NULL;
+    return peers->multi != NULL &&
+           curl_multi_setopt(peers->multi, CURLMOPT_SOCKETFUNCTION, socket_wanted) == CURLM_OK &&
+           curl_multi_setopt(peers->multi, CURLMOPT_SOCKETDATA, peers) == CURLM_OK &&
+           curl_multi_setopt(peers->multi, CURLMOPT_TIMERFUNCTION, timer_wanted) == CURLM_OK &&
+           curl_multi_setopt(peers->multi, CURLMOPT_TIMERDATA, peers) == CURLM_OK &&
+           curl_multi_setopt(peers->multi, CURLMOPT_MAX_HOST_CONNECTIONS,
+                             (long) PEER_HOST_CONNECTIONS_MAX) == CURLM_OK &&
+           curl_multi_setopt(peers->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS,
+                             (long) PEER_CONNECTIONS_MAX) == CURLM_OK &&
+           curl_multi_setopt(peers->multi, CURLMOPT_MAXCONNECTS, (long) PEER_CONNECTIONS_MAX) ==
+               CURLM_OK;
+}
+
+void peers_finish(struct peers *peers)
+{
+    if (peers->loop == NULL)
+        return;
+    peers->is_finishing = true;
+    while (!list_is_empty(&peers->running)) {
+        struct peer_call *call = list_entry(peers->running.next, struct peer_call, place);
+        snprintf(call->message, sizeof(call->message), "the gateway stops");
+        call_end(peers, call, CURLE_ABORTED_BY_CALLBACK);
+        gather_ended(call);
+    }
+    for (struct list *at = list_pop(&peers->idle); at != NULL; at = list_pop(&peers->idle))
+        handle_destroy(list_entry(at, struct handle, place));
+    if (peers->multi != NULL)
+        curl_multi_cleanup(peers->multi);
+    /* Closing its connections, libcurl has spoken to us for the last time. */
+    while (!list_is_empty(&peers->sockets))
+        socket_forget(list_entry(peers->sockets.next, struct peer_socket, place));
+    loop_timer_disarm(peers->loop, &peers->timer);
+    loop_hook_remove(&peers->hook);
+    *peers = (struct peers){0};
+}
