@@ -36,41 +36,29 @@ bool function_takes(const struct function *function, size_t args_count);
 void function_describe_arguments(const struct function *function, char *text, size_t size);
 
 /* functions_type.c, functions_math.c, functions_string.c, functions_array.c, functions_date.c */
+/* clang-format off */
 #define FUNCTION_EVALUATORS(ROW)                                                                   \
-    ROW(is_array)                                                                                  \
-    ROW(is_bool)                                                                                   \
-    ROW(is_defined)                                                                                \
-    ROW(is_null)                                                                                   \
-    ROW(is_number)                                                                                 \
-    ROW(is_object)                                                                                 \
-    ROW(is_string)                                                                                 \
-    ROW(is_primitive) ROW(is_integer) ROW(is_finite_number) ROW(is_datetime) ROW(iif) ROW(         \
-        choose) ROW(abs) ROW(acos) ROW(asin) ROW(atan) ROW(atn2) ROW(ceiling) ROW(cos) ROW(cot)    \
-        ROW(degrees) ROW(exp) ROW(floor) ROW(log) ROW(log10) ROW(pi) ROW(power) ROW(radians) ROW(  \
-            round) ROW(sign) ROW(sin) ROW(sqrt) ROW(square) ROW(tan) ROW(trunc) ROW(number_bin)    \
-            ROW(int_add) ROW(int_sub) ROW(int_mul) ROW(int_div) ROW(int_mod) ROW(int_and) ROW(     \
-                int_or) ROW(int_xor) ROW(int_not) ROW(int_shift_left) ROW(int_shift_right)         \
-                ROW(concat) ROW(contains) ROW(startswith) ROW(endswith) ROW(stringequals) ROW(     \
-                    index_of) ROW(last_index_of) ROW(left) ROW(right) ROW(substring) ROW(length)   \
-                    ROW(lower) ROW(upper) ROW(ltrim) ROW(rtrim) ROW(trim) ROW(replace) ROW(        \
-                        replicate) ROW(reverse) ROW(substring_before) ROW(substring_after)         \
-                        ROW(last_substring_before) ROW(last_substring_after) ROW(string_join)      \
-                            ROW(string_split) ROW(to_string) ROW(string_to_array) ROW(             \
-                                string_to_object) ROW(string_to_number) ROW(string_to_boolean)     \
-                                ROW(string_to_null) ROW(contains_all_cs) ROW(contains_all_ci) ROW( \
-                                    contains_any_cs) ROW(contains_any_ci) ROW(array_concat)        \
-                                    ROW(array_contains) ROW(array_contains_any) ROW(               \
-                                        array_contains_all) ROW(array_length) ROW(array_slice)     \
-                                        ROW(array_avg) ROW(array_sum) ROW(array_min) ROW(          \
-                                            array_max) ROW(array_median) ROW(object_to_array)      \
-                                            ROW(set_intersect) ROW(set_union) ROW(set_difference)  \
-                                                ROW(set_equal) ROW(datetime_add)                   \
-                                                    ROW(datetime_diff) ROW(datetime_part)          \
-                                                        ROW(datetime_from_parts) ROW(datetime_bin) \
-                                                            ROW(datetime_to_ticks)                 \
-                                                                ROW(datetime_to_timestamp)         \
-                                                                    ROW(ticks_to_datetime)         \
-                                                                        ROW(timestamp_to_datetime)
+    ROW(is_array) ROW(is_bool) ROW(is_defined) ROW(is_null) ROW(is_number) ROW(is_object)          \
+    ROW(is_string) ROW(is_primitive) ROW(is_integer) ROW(is_finite_number) ROW(is_datetime)        \
+    ROW(iif) ROW(choose) ROW(abs) ROW(acos) ROW(asin) ROW(atan) ROW(atn2) ROW(ceiling) ROW(cos)    \
+    ROW(cot) ROW(degrees) ROW(exp) ROW(floor) ROW(log) ROW(log10) ROW(pi) ROW(power)               \
+    ROW(radians) ROW(round) ROW(sign) ROW(sin) ROW(sqrt) ROW(square) ROW(tan) ROW(trunc)           \
+    ROW(number_bin) ROW(int_add) ROW(int_sub) ROW(int_mul) ROW(int_div) ROW(int_mod)               \
+    ROW(int_and) ROW(int_or) ROW(int_xor) ROW(int_not) ROW(int_shift_left) ROW(int_shift_right)    \
+    ROW(concat) ROW(contains) ROW(startswith) ROW(endswith) ROW(stringequals) ROW(index_of)        \
+    ROW(last_index_of) ROW(left) ROW(right) ROW(substring) ROW(length) ROW(lower) ROW(upper)       \
+    ROW(ltrim) ROW(rtrim) ROW(trim) ROW(replace) ROW(replicate) ROW(reverse)                       \
+    ROW(substring_before) ROW(substring_after) ROW(last_substring_before)                          \
+    ROW(last_substring_after) ROW(string_join) ROW(string_split) ROW(to_string)                    \
+    ROW(string_to_array) ROW(string_to_object) ROW(string_to_number) ROW(string_to_boolean)        \
+    ROW(string_to_null) ROW(contains_all_cs) ROW(contains_all_ci) ROW(contains_any_cs)             \
+    ROW(contains_any_ci) ROW(array_concat) ROW(array_contains) ROW(array_contains_any)             \
+    ROW(array_contains_all) ROW(array_length) ROW(array_slice) ROW(array_avg) ROW(array_sum)       \
+    ROW(array_min) ROW(array_max) ROW(array_median) ROW(object_to_array) ROW(set_intersect)        \
+    ROW(set_union) ROW(set_difference) ROW(set_equal) ROW(datetime_add) ROW(datetime_diff)         \
+    ROW(datetime_part) ROW(datetime_from_parts) ROW(datetime_bin) ROW(datetime_to_ticks)           \
+    ROW(datetime_to_timestamp) ROW(ticks_to_datetime) ROW(timestamp_to_datetime)
+/* clang-format on */
 
 #define ROW(name) function_evaluate function_##name;
 FUNCTION_EVALUATORS(ROW)

@@ -24,18 +24,13 @@ enum token_kind {
 };
 
 /* The reserved words; none may be a bare identifier or stand after a dot. */
+/* clang-format off */
 #define KEYWORD_TABLE(ROW)                                                                         \
-    ROW(AND)                                                                                       \
-    ROW(ARRAY)                                                                                     \
-    ROW(AS)                                                                                        \
-    ROW(ASC)                                                                                       \
-    ROW(BETWEEN)                                                                                   \
-    ROW(BY)                                                                                        \
-    ROW(DESC)                                                                                      \
-    ROW(DISTINCT) ROW(ESCAPE) ROW(EXISTS) ROW(FALSE) ROW(FROM) ROW(GROUP) ROW(IN) ROW(JOIN)        \
-        ROW(LEFT) ROW(LIKE) ROW(LIMIT) ROW(NOT) ROW(NULL) ROW(OFFSET) ROW(OR) ROW(ORDER) ROW(RANK) \
-            ROW(RIGHT) ROW(SELECT) ROW(TOP) ROW(TRUE) ROW(UDF) ROW(UNDEFINED) ROW(VALUE)           \
-                ROW(WHERE)
+    ROW(AND) ROW(ARRAY) ROW(AS) ROW(ASC) ROW(BETWEEN) ROW(BY) ROW(DESC) ROW(DISTINCT)              \
+    ROW(ESCAPE) ROW(EXISTS) ROW(FALSE) ROW(FROM) ROW(GROUP) ROW(IN) ROW(JOIN) ROW(LEFT)            \
+    ROW(LIKE) ROW(LIMIT) ROW(NOT) ROW(NULL) ROW(OFFSET) ROW(OR) ROW(ORDER) ROW(RANK) ROW(RIGHT)    \
+    ROW(SELECT) ROW(TOP) ROW(TRUE) ROW(UDF) ROW(UNDEFINED) ROW(VALUE) ROW(WHERE)
+/* clang-format on */
 
 enum keyword {
     KEYWORD_NONE,
