@@ -5,6 +5,7 @@
 #define ORRERY_HTTP_PROCESS_H
 
 #include "http/server.h"
+#include "service/throughput.h"
 #include "store/upkeep.h"
 
 #include <pthread.h>
@@ -30,8 +31,9 @@ struct worker {
 struct process {
     const struct config *config;
     struct tls tls;
-    int https_port, http_port; /* as bound; CONFIG_PORT_NONE when not served */
-    int64_t started_s;         /* wall clock */
+    struct throughput throughput; /* used only when it is enforced */
+    int https_port, http_port;    /* as bound; CONFIG_PORT_NONE when not served */
+    int64_t started_s;            /* wall clock */
     unsigned worker_count;
     struct worker *workers;
     int ready_fd; /* eventfd: a worker became ready, or failed */

@@ -171,6 +171,8 @@ static bool init_worker(struct process *process, struct worker *worker)
     worker->process = process;
     worker->service =
         (struct service){.process = process, .loop = &worker->loop, .config = process->config};
+    if (process->config->is_throughput_enforced)
+        worker->service.throughput = &process->throughput;
     worker->drain.run = start_draining;
     loop_timer_init(&worker->poll, poll_worker);
     if (loop_init(&worker->loop) != 0)
@@ -386,9 +388,12 @@ int serve_run(const struct config *config)
         return fail("cannot start", strerror(errno));
     for (unsigned i = 0; i < process.worker_count; i++)
         process.workers[i].plain_fd = process.workers[i].secure_fd = -1;
+    if (!throughput_init(&process.throughput))
+        return fail("cannot start", strerror(errno));
     if (prepare(&process))
         status = run_process(&process, signal_fd);
     tls_finish(&process.tls);
+    throughput_finish(&process.throughput);
     tickets_finish();
     keys_finish();
     free(process.workers);

@@ -209,6 +209,7 @@ static void call_answered(struct op *op)
     struct exchange *exchange = exchange_of(op);
 
     list_remove(&exchange->place);
+    call_settle(&exchange->call);
     prepare_answer(exchange, &op->fault);
     if (exchange->is_suspended) {
         exchange->is_suspended = false;

@@ -1,6 +1,8 @@
 #include "service/call.h"
 
+#include "base/clock.h"
 #include "model/etag.h"
+#include "service/throughput.h"
 
 #include <stdio.h>
 
@@ -9,6 +11,9 @@
 /* Containers that keep changing under one name are somebody's mistake; they must not hold a request
  * for ever. */
 #define RESOLVE_ATTEMPTS_MAX 4
+
+/* A throughput may be changed by any gateway: while it is enforced, it is read again after this. */
+#define THROUGHPUT_KNOWN_MS 3000
 
 struct resolve {
     op_step *next;
@@ -28,16 +33,53 @@ static bool check_intended(struct call *call)
                      FAULT_QUOTE(intended));
 }
 
+static bool check_throughput(struct call *call)
+{
+    const struct container *container = call->container;
+
+    if (call->service->throughput == NULL)
+        return true;
+    uint32_t wait_ms = throughput_wait_ms(call->service->throughput, container->throughput_owner,
+                                          container->throughput_ru, clock_monotonic_us());
+    if (wait_ms == 0)
+        return true;
+    fault_set(&call->op.fault, 429, SUB_REQUEST_RATE_TOO_LARGE,
+              "the request rate is larger than the %d request units per second that were "
+              "provisioned",
+              container->throughput_ru);
+    call->op.fault.retry_after_ms = wait_ms;
+    return false;
+}
+
+static bool check_container(struct call *call)
+{
+    return check_intended(call) && check_throughput(call);
+}
+
+/* From the cache, unless its throughput matters and may have changed. */
+static struct container *find_known(struct call *call)
+{
+    struct container_cache *cache = &call->service->containers;
+    const struct resource_path *path = &call->request.path;
+    struct container *known = container_cache_find(cache, path->ids[0], path->ids[1]);
+
+    if (known == NULL || call->service->throughput == NULL ||
+        call->service->loop->now_ms - known->loaded_ms < THROUGHPUT_KNOWN_MS)
+        return known;
+    container_cache_forget(cache, known);
+    container_release(known);
+    return NULL;
+}
+
 enum op_next call_resolve(struct op *op, op_step *next)
 {
     struct call *call = call_of(op);
     const struct resource_path *path = &call->request.path;
 
     if (call->container == NULL)
-        call->container =
-            container_cache_find(&call->service->containers, path->ids[0], path->ids[1]);
+        call->container = find_known(call);
     if (call->container != NULL)
-        return check_intended(call) ? op_again(op, next) : OP_FAILED;
+        return check_container(call) ? op_again(op, next) : OP_FAILED;
     struct resolve *resolve = arena_alloc(&op->arena, sizeof(*resolve));
     if (resolve == NULL) {
         fault_set_oom(&op->fault);
@@ -58,7 +100,10 @@ static enum op_next resolve_loaded(struct op *op)
     op->self = resolve->self;
     call->container =
         container_cache_load(&call->service->containers, op, path->ids[0], path->ids[1]);
-    if (call->container == NULL || !check_intended(call))
+    if (call->container == NULL)
+        return OP_FAILED;
+    call->container->loaded_ms = call->service->loop->now_ms;
+    if (!check_container(call))
         return OP_FAILED;
     return op_again(op, resolve->next);
 }
@@ -77,6 +122,14 @@ enum op_next call_resolve_again(struct op *op, op_step *next)
     container_release(call->container);
     call->container = NULL;
     return call_resolve(op, next);
+}
+
+void call_settle(struct call *call)
+{
+    if (call->service->throughput != NULL && call->container != NULL)
+        throughput_charge(call->service->throughput, call->container->throughput_owner,
+                          call->container->throughput_ru, call->reply.charge_cru,
+                          clock_monotonic_us());
 }
 
 void call_release(struct call *call)

@@ -33,6 +33,7 @@ static inline struct call *call_of(struct op *op)
  * The next step finds it in call->container.
  *
  * fault  404 SUB_OWNER_RESOURCE_NOT_FOUND when the database or the container is missing
+ *        429 SUB_REQUEST_RATE_TOO_LARGE when throughput is enforced and used up
  *        400 SUB_COLLECTION_RID_MISMATCH when x-ms-cosmos-intended-collection-rid names another one
  */
 enum op_next call_resolve(struct op *op, op_step *next);
@@ -43,6 +44,10 @@ enum op_next call_resolve(struct op *op, op_step *next);
  * few attempts.
  */
 enum op_next call_resolve_again(struct op *op, op_step *next);
+
+/* Take what the call cost from the container's throughput, when that is enforced; once, when it is
+ * answered. */
+void call_settle(struct call *call);
 
 /* Drop what the call holds; called by the server when the op is released. */
 void call_release(struct call *call);

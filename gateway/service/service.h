@@ -10,6 +10,7 @@
 #include "store/store.h"
 
 struct process;
+struct throughput;
 
 struct service {
     struct process *process; /* the whole program's; see http/process.h */
@@ -17,6 +18,7 @@ struct service {
     const struct config *config;
     struct store store;
     struct container_cache containers;
+    struct throughput *throughput; /* the process's; NULL unless it is enforced */
 };
 
 #endif

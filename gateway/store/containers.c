@@ -1,6 +1,7 @@
 #include "store/containers.h"
 
 #include "base/hash.h"
+#include "model/offer.h"
 #include "store/sqlstate.h"
 #include "store/store.h"
 
@@ -17,13 +18,18 @@
 /* A name may look like a resource id, so the name wins. One row per range, in the order of their
  * keys. */
 static const char find_sql[] =
-    "select d.rid, d.id, c.rid, c.id, c.body, r.index, r.epk_min, r.epk_max "
+    "select d.rid, d.id, c.rid, c.id, c.body, r.index, r.epk_min, r.epk_max, "
+    "  co.body, dbo.body "
     "from (select rid, id from orrery.items_0 where range_id = 0 and pk = 'dbs' and not deleted "
     "      and (id = $1 or rid = $2) order by (id = $1) desc limit 1) d "
     "left join lateral (select rid, id, body from orrery.items_0 where range_id = 0 "
     "      and pk = convert_to('colls/' || d.rid, 'UTF8') and not deleted and (id = $3 or rid = "
     "$4) "
     "      order by (id = $3) desc limit 1) c on true "
+    "left join lateral (select body from orrery.items_0 where range_id = 0 "
+    "      and pk = convert_to('offers/' || c.rid, 'UTF8') and not deleted limit 1) co on true "
+    "left join lateral (select body from orrery.items_0 where range_id = 0 "
+    "      and pk = convert_to('offers/' || d.rid, 'UTF8') and not deleted limit 1) dbo on true "
     "left join orrery.ranges r on r.container = c.rid and r.state = 'online' order by r.epk_min";
 
 enum {
@@ -34,7 +40,9 @@ enum {
     FOUND_BODY,
     FOUND_INDEX,
     FOUND_MIN,
-    FOUND_MAX
+    FOUND_MAX,
+    FOUND_OFFER,
+    FOUND_DB_OFFER
 };
 
 /* ---- the cache ---- */
@@ -197,6 +205,23 @@ static bool keep_ranges(struct container *container, const struct pgio_result *r
     return true;
 }
 
+/* A container has an offer of its own, or shares the database's. */
+static bool keep_throughput(struct container *container, const struct pgio_result *result,
+                            struct fault *fault)
+{
+    bool is_own = !pgio_is_null(result, 0, FOUND_OFFER);
+    int column = is_own ? FOUND_OFFER : FOUND_DB_OFFER;
+    struct offer offer;
+
+    container->throughput_owner = is_own ? container->number : container->database_number;
+    if (pgio_is_null(result, 0, column))
+        return true; /* neither: without bounds */
+    if (!offer_load(&offer, pgio_value(result, 0, column), &container->arena, fault))
+        return false;
+    container->throughput_ru = offer.max_ru;
+    return true;
+}
+
 static bool fill(struct container *container, const struct pgio_result *result,
                  struct slice database_name, struct slice name, struct fault *fault)
 {
@@ -217,7 +242,8 @@ static bool fill(struct container *container, const struct pgio_result *result,
         !keep_ranges(container, result) ||
         !keep(container, &body, pgio_value(result, 0, FOUND_BODY)))
         return fault_set_oom(fault);
-    return container_load(&container->settings, body, &container->arena, fault);
+    return keep_throughput(container, result, fault) &&
+           container_load(&container->settings, body, &container->arena, fault);
 }
 
 struct container *container_cache_load(struct container_cache *cache, struct op *op,

@@ -28,6 +28,9 @@ struct container {
     uint32_t database_number, number;
     char database_rid[RID_TEXT_BYTES], rid[RID_TEXT_BYTES];
     struct slice alt_path; /* dbs/…/colls/…, percent-encoded where it is not ASCII, terminated */
+    uint32_t throughput_owner; /* whose offer counts: its own number or the database's */
+    int32_t throughput_ru;     /* units per second, autoscale's maximum; 0 without an offer */
+    int64_t loaded_ms;         /* time of the loop */
     struct container_settings settings;
     struct pkrange *ranges;
     size_t range_count;
