@@ -27,6 +27,7 @@
 #define CONFIG_SETTINGS_MAX 64
 #define CONFIG_ARGUMENTS_MAX 4
 #define CONFIG_REGIONS_MAX 5
+#define CONFIG_PEERS_MAX 16
 
 /* Values of the ports besides 1…65535. */
 #define CONFIG_PORT_NONE (-1)
@@ -58,8 +59,10 @@ struct config {
     /* Who this is. */
     const char *account_name;
     const char *region_name;
-    int region_ordinal;      /* 1… */
-    const char *consistency; /* one of the five names, in their public spelling */
+    int region_ordinal;       /* 1… */
+    const char *peers;        /* NAME=URL,… of other regions, see config_peer_next; NULL: none */
+    const char *peer_ca_file; /* PEM; NULL: the system's authorities */
+    const char *consistency;  /* one of the five names, in their public spelling */
 
     /* Where clients come in. */
     const char *listen_address; /* an IP address in text */
@@ -161,6 +164,9 @@ void config_print_help(FILE *out, enum config_command command);
 
 /* The table as a page of documentation, docs/configuration.md. */
 void config_print_markdown(FILE *out);
+
+/* The next name and URL of a checked list of peers; false at its end. All borrow the text. */
+bool config_peer_next(struct slice *rest, struct slice *name, struct slice *url);
 
 /* An address that only this machine reaches: 127.0.0.0/8 or ::1. */
 bool config_is_loopback(const char *address);

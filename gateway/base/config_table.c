@@ -26,7 +26,7 @@
 #define WORK CONFIG_WORK
 
 static setting_check check_account, check_address, check_date, check_endpoint, check_public,
-    check_region, check_sans;
+    check_peers, check_region, check_sans;
 
 static const char *const levels[] = {"Strong",           "BoundedStaleness", "Session",
                                      "ConsistentPrefix", "Eventual",         NULL};
@@ -53,6 +53,10 @@ const struct setting settings[] = {
      "name of this region"},
     {"ordinal", NULL, SETTING_NUMBER, SERVE | MIGRATE, AT(region_ordinal), "1", 1, 255, NULL, NULL, "N",
      "number of this region in the account, never given to another"},
+    {"peers", NULL, SETTING_TEXT, SERVE, AT(peers), NULL, 0, 0, NULL, check_peers, "NAME=URL,…",
+     "gateways of the account's other regions, whose state /status tells"},
+    {"peer-ca-file", NULL, SETTING_TEXT, SERVE, AT(peer_ca_file), NULL, 0, 0, NULL, NULL, "FILE",
+     "PEM authorities that the certificates of https peers come from; default: the system's"},
     {"consistency", NULL, SETTING_CHOICE, GATEWAY, AT(consistency), "Session", 0, 0, levels, NULL, "LEVEL",
      "default consistency level of the account"},
 
@@ -275,6 +279,35 @@ static const char *check_endpoint(const char *text)
     if (!slice_starts_with(s, "http://") && !slice_starts_with(s, "https://"))
         return "http://host[:port] or https://host[:port] is needed";
     return check_public(text);
+}
+
+bool config_peer_next(struct slice *rest, struct slice *name, struct slice *url)
+{
+    if (slice_is_absent(*rest))
+        return false;
+    *name = slice_cut(slice_trim(slice_cut(*rest, ',', rest)), '=', url);
+    return true;
+}
+
+static const char *check_peers(const char *text)
+{
+    struct slice rest = slice_from_text(text), name, url;
+    int count = 0;
+
+    while (config_peer_next(&rest, &name, &url)) {
+        char copy[512];
+        if (++count > CONFIG_PEERS_MAX)
+            return "at most 16 peers can be named";
+        snprintf(copy, sizeof(copy), "%.*s", (int) (name.len < 65 ? name.len : 65), name.ptr);
+        if (check_region(copy) != NULL)
+            return "each peer is NAME=URL with the name of a region";
+        if (slice_is_absent(url) || url.len >= sizeof(copy))
+            return "each peer is NAME=URL with http://host[:port] or https://host[:port]";
+        snprintf(copy, sizeof(copy), "%.*s", (int) url.len, url.ptr);
+        if (check_endpoint(copy) != NULL)
+            return "each peer is NAME=URL with http://host[:port] or https://host[:port]";
+    }
+    return NULL;
 }
 
 static const char *check_date(const char *text)

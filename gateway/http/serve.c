@@ -34,6 +34,7 @@
 #define LISTEN_BACKLOG 1024
 #define POLL_MS 20
 #define CONTAINERS_MAX 10000
+#define PEER_CONNECT_MS 500
 
 static int fail(const char *what, const char *why)
 {
@@ -166,6 +167,14 @@ static void *run_worker(void *argument)
     return NULL;
 }
 
+static bool init_peers(struct worker *worker)
+{
+    struct peer_options options = {.ca_file = worker->process->config->peer_ca_file,
+                                   .connect_timeout_ms = PEER_CONNECT_MS};
+
+    return peers_init(&worker->service.peers, &worker->loop, &options);
+}
+
 static bool init_worker(struct process *process, struct worker *worker)
 {
     worker->process = process;
@@ -183,7 +192,7 @@ static bool init_worker(struct process *process, struct worker *worker)
     if (!server_init(&worker->server, &worker->service, &process->tls, &worker->metrics,
                      worker->plain_fd, worker->secure_fd))
         return false;
-    if (!store_init(&worker->service.store, &worker->loop, process->config))
+    if (!store_init(&worker->service.store, &worker->loop, process->config) || !init_peers(worker))
         return false;
     if (worker == process->workers)
         upkeep_start(&worker->upkeep, &worker->service.store);
@@ -198,6 +207,7 @@ static void finish_worker(struct worker *worker)
     loop_timer_disarm(&worker->loop, &worker->poll);
     upkeep_stop(&worker->upkeep);
     server_finish(&worker->server);
+    peers_finish(&worker->service.peers);
     store_finish(&worker->service.store);
     container_cache_finish(&worker->service.containers);
     loop_finish(&worker->loop);

@@ -50,7 +50,68 @@ static void print_pool(struct buf *body, const char *name, const struct store_po
     buf_printf(body, "\"%s\":{\"connections\":%u,\"ready\":%u}", name, pool->count, ready);
 }
 
+/* ---- status ---- */
+
+/* A region that takes longer counts as not ready; whoever looks at /status does not wait. */
+#define PEER_TIMEOUT_MS 1000
+#define PEER_BODY_MAX_BYTES 4096
+
+static op_step status_answered; /* print, with what the peers said */
+
+static void print_peer(struct buf *body, struct slice name, struct slice url,
+                       const struct peer_answer *answer)
+{
+    buf_append_text(body, "{\"region\":");
+    buf_append_json_string(body, name);
+    buf_append_text(body, ",\"endpoint\":");
+    buf_append_json_string(body, url);
+    buf_printf(body, ",\"ready\":%s,\"milliseconds\":%.3f",
+               answer->status == 200 ? "true" : "false", (double) answer->took_us / 1000);
+    if (answer->status != 0)
+        buf_printf(body, ",\"status\":%u", answer->status);
+    if (answer->error != NULL) {
+        buf_append_text(body, ",\"error\":");
+        buf_append_json_string(body, slice_from_text(answer->error));
+    }
+    buf_append_char(body, '}');
+}
+
+static void print_peers(struct buf *body, struct op *op)
+{
+    struct slice rest = slice_from_text(call_of(op)->service->config->peers), name, url;
+
+    buf_append_text(body, ",\"peers\":[");
+    for (unsigned i = 0; config_peer_next(&rest, &name, &url); i++) {
+        if (i > 0)
+            buf_append_char(body, ',');
+        print_peer(body, name, url, peer_answer(op, i));
+    }
+    buf_append_char(body, ']');
+}
+
 enum op_next system_status(struct op *op)
+{
+    struct service *service = call_of(op)->service;
+    struct slice rest = slice_from_text(service->config->peers), name, url;
+    struct peer_request requests[CONFIG_PEERS_MAX];
+    unsigned count = 0;
+
+    if (service->config->peers == NULL)
+        return op_again(op, status_answered);
+    for (; count < CONFIG_PEERS_MAX && config_peer_next(&rest, &name, &url); count++) {
+        bool has_slash = url.ptr[url.len - 1] == '/';
+        requests[count] =
+            (struct peer_request){.url = arena_printf(&op->arena, "%.*s%s", (int) url.len, url.ptr,
+                                                      has_slash ? "ready" : "/ready"),
+                                  .timeout_ms = PEER_TIMEOUT_MS,
+                                  .body_max_bytes = PEER_BODY_MAX_BYTES};
+        if (requests[count].url == NULL)
+            return fault_set_oom(&op->fault) ? OP_DONE : OP_FAILED;
+    }
+    return peer_get_all(&service->peers, op, requests, count, status_answered);
+}
+
+static enum op_next status_answered(struct op *op)
 {
     struct service *service = call_of(op)->service;
     const struct process *process = service->process;
@@ -70,7 +131,10 @@ enum op_next system_status(struct op *op)
     print_pool(&body, "write", &service->store.writes);
     buf_append_char(&body, ',');
     print_pool(&body, "query", &service->store.queries);
-    buf_printf(&body, "},\"containersCached\":%zu}", service->containers.count);
+    buf_printf(&body, "},\"containersCached\":%zu", service->containers.count);
+    if (service->config->peers != NULL)
+        print_peers(&body, op);
+    buf_append_char(&body, '}');
     return reply_text(op, 200, NULL, &body);
 }
 

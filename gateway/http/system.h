@@ -8,7 +8,7 @@
 
 op_step system_alive;       /* 200 while the loop turns */
 op_step system_ready;       /* 200 when the region can serve, else 503 */
-op_step system_status;      /* JSON: version, region, connections, queues */
+op_step system_status;      /* JSON: version, region, connections, whether the peers are ready */
 op_step system_metrics;     /* Prometheus text */
 op_step system_certificate; /* PEM of the authority to trust */
 

@@ -346,12 +346,36 @@ static void set_port(char *text, size_t size, const char *name, int port)
         snprintf(text, size, "%s=%d", name, port);
 }
 
+/* Where the other regions' gateways are on plain HTTP; empty when there is none. They listen where
+ * we do; an address that stands for all of them is reached by loopback. */
+static void set_peers(const struct up *up, const struct region *region, char *text, size_t size)
+{
+    const char *host = up->config->listen_address;
+    size_t at = (size_t) snprintf(text, size, "ORRERY_PEERS");
+
+    if (strcmp(host, "0.0.0.0") == 0)
+        host = "127.0.0.1";
+    else if (strcmp(host, "::") == 0)
+        host = "::1";
+    bool is_v6 = strchr(host, ':') != NULL;
+    for (int i = 0; i < up->count; i++) {
+        const struct region *other = &up->regions[i];
+        if (other != region && other->http_port != CONFIG_PORT_NONE && at < size)
+            at += (size_t) snprintf(text + at, size - at, "%c%s=http://%s%s%s:%d",
+                                    strchr(text, '=') != NULL ? ',' : '=', other->name,
+                                    is_v6 ? "[" : "", host, is_v6 ? "]" : "", other->http_port);
+    }
+    if (strchr(text, '=') == NULL)
+        text[0] = '\0';
+}
+
 static void gateway_begin(struct up *up, struct region *region)
 {
     char database[sizeof(region->cluster.url) + 32], certificates[CLUSTER_PATH_BYTES + 32],
-        ordinal[32], port[32], http_port[32];
-    const char *extra[] = {database,     ordinal, port, http_port, "ORRERY_PROTOCOL=both",
-                           certificates, NULL};
+        ordinal[32], port[32], http_port[32], peers[CONFIG_REGIONS_MAX * 128];
+    const char *extra[] = {database, ordinal, port, http_port, "ORRERY_PROTOCOL=both",
+                           NULL,     NULL,    NULL};
+    size_t extras = 5;
     const char *argv[] = {up->program, "serve", "--region", region->name, NULL};
     struct fault fault = {0};
     int write_fd = -1;
@@ -362,8 +386,11 @@ static void gateway_begin(struct up *up, struct region *region)
     snprintf(ordinal, sizeof(ordinal), "ORRERY_ORDINAL=%d", region->ordinal);
     set_port(port, sizeof(port), "ORRERY_PORT", region->https_port);
     set_port(http_port, sizeof(http_port), "ORRERY_HTTP_PORT", region->http_port);
-    if (up->config->cert_dir != NULL)
-        extra[ARRAY_LEN(extra) - 2] = NULL; /* given: it goes along with the other settings */
+    set_peers(up, region, peers, sizeof(peers));
+    if (up->config->cert_dir == NULL) /* given, it goes along with the other settings */
+        extra[extras++] = certificates;
+    if (peers[0] != '\0')
+        extra[extras++] = peers;
     char **environment = config_environment(up->config, CONFIG_SERVE, up->environment, extra);
     if (environment == NULL) {
         fault_set_oom(&fault);

@@ -6,6 +6,7 @@
 
 #include "base/config.h"
 #include "loop/loop.h"
+#include "loop/peer.h"
 #include "store/containers.h"
 #include "store/store.h"
 
@@ -17,6 +18,7 @@ struct service {
     struct loop *loop;
     const struct config *config;
     struct store store;
+    struct peers peers; /* gateways of other regions */
     struct container_cache containers;
     struct throughput *throughput; /* the process's; NULL unless it is enforced */
 };
