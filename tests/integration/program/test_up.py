@@ -12,6 +12,7 @@ import socket
 import subprocess
 import tempfile
 import time
+import urllib.request
 
 import psycopg
 import pytest
@@ -165,6 +166,9 @@ def test_three_regions_their_ready_line_and_their_warning(folder):
                 socket.create_connection(("127.0.0.1", port), 5).close()
             with up.connect(index) as connection:
                 assert connection.execute("select ordinal from orrery.region_self").fetchone() == (index + 1,)
+        with urllib.request.urlopen(f"http://127.0.0.1:{up.port + 100}/status", timeout=10) as answer:
+            peers = json.load(answer)["peers"]
+        assert [(peer["region"], peer["ready"]) for peer in peers] == [("East US", True), ("North Europe", True)]
         assert "do NOT replicate" in up.said()
         up.stop()
 
