@@ -386,6 +386,18 @@ static void gather(struct batch *self)
 
 static enum op_next reply_batch(struct op *op);
 
+/* Other operations of a bulk are written by now, so only those that never got through say so. */
+static enum op_next end_overtaken(struct op *op)
+{
+    struct batch *self = op_self(op, struct batch);
+
+    for (unsigned i = 0; i < self->count; i++) {
+        if (!self->operations[i].is_done)
+            fail_with(&self->operations[i], 449, SUB_NONE, "other writes keep overtaking this one");
+    }
+    return reply_batch(op);
+}
+
 static enum op_next next_round(struct op *op)
 {
     struct batch *self = op_self(op, struct batch);
@@ -395,6 +407,8 @@ static enum op_next next_round(struct op *op)
     if (self->item_count == 0)
         return reply_batch(op);
     if (++self->rounds > ROUNDS_MAX + self->count) {
+        if (!self->is_atomic)
+            return end_overtaken(op);
         fault_set(&op->fault, 449, SUB_NONE,
                   "other writes to the items keep overtaking this batch");
         op->fault.retry_after_ms = 10;
