@@ -72,7 +72,7 @@ const struct setting settings[] = {
      "ENDPOINT", "host, host:port or URL that clients are told to use; default: what they used to reach us"},
     {"max-connections", NULL, SETTING_NUMBER, GATEWAY, AT(max_connections), "4096", 1, 1000000, NULL, NULL, "N",
      "client connections at a time"},
-    {"connection-memory", NULL, SETTING_BYTES, GATEWAY, AT(connection_memory_bytes), "32KiB", 8 * KIB, MIB, NULL, NULL, "SIZE",
+    {"connection-memory", NULL, SETTING_BYTES, GATEWAY, AT(connection_memory_bytes), "48KiB", 8 * KIB, MIB, NULL, NULL, "SIZE",
      "memory for the request line and headers of one connection"},
     {"connection-timeout-s", NULL, SETTING_NUMBER, GATEWAY, AT(connection_timeout_s), "120", 1, 86400, NULL, NULL, "SECONDS",
      "an idle connection is closed after this time"},
