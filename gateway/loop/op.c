@@ -1,5 +1,7 @@
 #include "loop/op.h"
 
+#include "base/crypto.h"
+
 #include <assert.h>
 
 #include "base/banned.h"
@@ -8,6 +10,7 @@ static void finish(struct op *op)
 {
     assert(op->is_answered);
     loop_timer_disarm(op->loop, &op->deadline);
+    loop_timer_disarm(op->loop, &op->pause);
     op->release(op);
 }
 
@@ -40,6 +43,20 @@ static void deadline_passed(struct loop_timer *timer)
     }
 }
 
+static void pause_ended(struct loop_timer *timer)
+{
+    op_resume(container_of(timer, struct op, pause));
+}
+
+enum op_next op_pause(struct op *op, enum op_wait how, uint32_t most_ms, op_step *next)
+{
+    uint32_t random;
+
+    crypto_random(&random, sizeof(random));
+    loop_timer_arm(op->loop, &op->pause, random % (most_ms + 1));
+    return op_wait(op, how, next);
+}
+
 void op_expire(struct op *op)
 {
     loop_timer_disarm(op->loop, &op->deadline);
@@ -53,6 +70,7 @@ void op_init(struct op *op, struct loop *loop, size_t arena_max_bytes, op_end_fn
     arena_init(&op->arena, arena_max_bytes);
     list_init(&op->place);
     loop_timer_init(&op->deadline, deadline_passed);
+    loop_timer_init(&op->pause, pause_ended);
     op->answer = answer_fn;
     op->release = release;
 }

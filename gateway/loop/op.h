@@ -48,6 +48,7 @@ struct op {
         *result; /* what the wait brought; borrowed, only for the step that it resumes */
     int row;     /* the row of it that is this op's */
     struct loop_timer deadline;
+    struct loop_timer pause;
     int64_t deadline_ms; /* monotonic */
     bool is_answered;
     op_end_fn *answer;  /* tells the client: op->fault.status says whether it failed */
@@ -66,6 +67,14 @@ enum op_next op_again(struct op *op, op_step *next);
 
 /* For those who make ops wait: note how, and what comes next. */
 enum op_next op_wait(struct op *op, enum op_wait how, op_step *next);
+
+/*
+ * Wait up to a random share of most_ms before the next step: those who overtake each other fall out
+ * of step.
+ *
+ * how  OP_WAITS_QUEUED when nothing was written for the op so far, else OP_WAITS_WRITE
+ */
+enum op_next op_pause(struct op *op, enum op_wait how, uint32_t most_ms, op_step *next);
 
 /* Answer a waiting op as if its deadline had passed. */
 void op_expire(struct op *op);

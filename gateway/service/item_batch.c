@@ -28,6 +28,9 @@
 
 #define OPERATIONS_MAX 100
 #define ROUNDS_MAX 40
+/* The pause before a round that was overtaken grows by up to this, until the limit. */
+#define PAUSE_MS 4
+#define PAUSE_MAX_MS 120
 /* First byte of a HybridRow stream. */
 #define HYBRID_ROW 0x81
 
@@ -421,6 +424,16 @@ static enum op_next next_round(struct op *op)
     return store_read_many(&call_of(op)->service->store, op, keys, self->read_count, batch_read);
 }
 
+/* Somebody was faster: run again, out of step with them. */
+static enum op_next pause_round(struct op *op)
+{
+    struct batch *self = op_self(op, struct batch);
+    uint32_t most_ms = self->rounds * PAUSE_MS;
+
+    return op_pause(op, self->is_atomic ? OP_WAITS_QUEUED : OP_WAITS_WRITE,
+                    most_ms < PAUSE_MAX_MS ? most_ms : PAUSE_MAX_MS, next_round);
+}
+
 static bool keep_row(struct op *op, struct batch_item *item, const struct item_row *row)
 {
     item->is_seen = true;
@@ -769,8 +782,9 @@ static enum op_next batch_written(struct op *op)
         break;
     }
     self->answered_range = self->range;
-    if (self->is_atomic && was_overtaken(self))
-        return next_round(op);
+    bool is_overtaken = was_overtaken(self);
+    if (self->is_atomic && is_overtaken)
+        return pause_round(op);
     for (unsigned i = 0; i < self->count; i++) {
         struct batch_operation *operation = &self->operations[i];
         if (operation->in == NULL || operation->is_done || operation->in->write == NULL)
@@ -787,7 +801,9 @@ static enum op_next batch_written(struct op *op)
         fail_others(self, failed, false);
     else if (failed != NULL && self->stops_on_error)
         fail_others(self, failed, true);
-    return self->is_atomic ? reply_batch(op) : next_round(op);
+    if (self->is_atomic)
+        return reply_batch(op);
+    return is_overtaken ? pause_round(op) : next_round(op);
 }
 
 /* ---- the answer ---- */

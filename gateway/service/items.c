@@ -366,6 +366,8 @@ static enum op_next delete_aim(struct op *op)
  * they themselves get through.
  */
 #define PATCH_ATTEMPTS_MAX 30
+/* The pause before a further attempt grows by up to this. */
+#define PATCH_PAUSE_MS 4
 
 struct patch_call {
     struct item_call base;
@@ -377,6 +379,7 @@ struct patch_call {
 static op_step patch_aim;
 static op_step patch_found;   /* check the conditions, apply, write */
 static op_step patch_written; /* answer, or read again */
+static op_step patch_again;
 
 enum op_next items_patch(struct op *op)
 {
@@ -495,10 +498,17 @@ static enum op_next patch_written(struct op *op)
     if (!is_overtaken)
         return written(op);
     if (++self->attempts < PATCH_ATTEMPTS_MAX)
-        return store_read(&call->service->store, op, &base->target.key, patch_found);
+        return op_pause(op, OP_WAITS_QUEUED, PATCH_PAUSE_MS * self->attempts, patch_again);
     item_target_reply(call, base->target.range, base->write.epoch, base->write.vector,
                       base->write.vector_len);
     fault_set(&op->fault, 449, SUB_NONE, "other writes to the item keep overtaking this patch");
     op->fault.retry_after_ms = 10;
     return OP_FAILED;
+}
+
+static enum op_next patch_again(struct op *op)
+{
+    struct patch_call *self = op_self(op, struct patch_call);
+
+    return store_read(&call_of(op)->service->store, op, &self->base.target.key, patch_found);
 }
