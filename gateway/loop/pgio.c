@@ -181,7 +181,7 @@ static void on_timer(struct loop_timer *timer)
 {
     struct pgio *io = container_of(timer, struct pgio, timer);
 
-    if (io->state != PGIO_OFFLINE) /* it did not connect in time */
+    if (io->state != PGIO_OFFLINE) /* it did not connect, or a call did not end, in time */
         connection_lost(io);
     else
         start_connecting(io);
@@ -213,8 +213,6 @@ static void become_ready(struct pgio *io)
         log_info(NULL, "postgresql connected", "pool=%s attempts=%u", io->name, io->failures);
     io->failures = 0;
     io->state = PGIO_READY;
-    if (io->became_ready != NULL)
-        io->became_ready(io);
 }
 
 static void send_setup(struct pgio *io)
@@ -317,6 +315,18 @@ static bool read_call(struct pgio *io, struct pgio_result *result)
     return false;
 }
 
+/*
+ * A server may vanish without a word, and libpq may lose its place for want of memory: the calls in
+ * flight must end all the same.
+ */
+static void watch_patience(struct pgio *io)
+{
+    if (io->in_flight_count > 0)
+        loop_timer_arm(io->loop, &io->timer, io->patience_ms);
+    else
+        loop_timer_disarm(io->loop, &io->timer);
+}
+
 static void read_results(struct pgio *io)
 {
     if (PQconsumeInput(io->conn) != 1) {
@@ -333,6 +343,7 @@ static void read_results(struct pgio *io)
         io->partial = (struct pgio_result){0};
         list_remove(&call->place);
         io->in_flight_count--;
+        watch_patience(io);
         if (result.outcome == PGIO_ERROR && call->is_preparing)
             forget_statement(io, call->key);
         call->done(call, &result);
@@ -421,20 +432,17 @@ bool pgio_send(struct pgio *io, struct pgio_call *call, const struct pgio_statem
         return false;
     }
     list_append(&io->in_flight, &call->place);
-    io->in_flight_count++;
+    if (++io->in_flight_count == 1)
+        watch_patience(io);
     flush(io);
     return true;
 }
 
 void pgio_init(struct pgio *io, struct loop *loop, const char *name, const char *url,
-               const char *setup_sql, pgio_ready_fn *became_ready, void *owner)
+               const char *setup_sql, int64_t patience_ms)
 {
-    *io = (struct pgio){.loop = loop,
-                        .name = name,
-                        .url = url,
-                        .setup_sql = setup_sql,
-                        .became_ready = became_ready,
-                        .owner = owner};
+    *io = (struct pgio){
+        .loop = loop, .name = name, .url = url, .setup_sql = setup_sql, .patience_ms = patience_ms};
     list_init(&io->in_flight);
     loop_timer_init(&io->timer, on_timer);
     start_connecting(io);

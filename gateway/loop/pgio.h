@@ -64,9 +64,6 @@ struct pgio_call {
 
 enum pgio_state { PGIO_OFFLINE, PGIO_CONNECTING, PGIO_SETUP, PGIO_READY };
 
-struct pgio;
-typedef void pgio_ready_fn(struct pgio *io);
-
 struct pgio {
     struct loop *loop;
     const char *url;
@@ -75,20 +72,21 @@ struct pgio {
     struct pg_conn *conn;
     enum pgio_state state;
     struct loop_watch watch;
-    struct loop_timer timer; /* next attempt, or the end of this one */
-    unsigned failures;       /* attempts since the last success */
+    struct loop_timer timer; /* next attempt, the end of this one, or of the patience with a call */
+    int64_t
+        patience_ms;   /* a server that says nothing for longer while calls run is taken for lost */
+    unsigned failures; /* attempts since the last success */
     struct list in_flight;
     unsigned in_flight_count;
     struct pgio_result partial; /* what has arrived of the first call in flight */
     uint64_t *prepared;         /* hash set of keys, open addressing, 0 is empty */
     size_t prepared_count, prepared_capacity;
-    pgio_ready_fn *became_ready;
-    void *owner;
 };
 
-/* Start connecting. url and the texts are borrowed. became_ready may be NULL. */
+/* Start connecting. url and the texts are borrowed. patience_ms: longer than the statement_timeout.
+ */
 void pgio_init(struct pgio *io, struct loop *loop, const char *name, const char *url,
-               const char *setup_sql, pgio_ready_fn *became_ready, void *owner);
+               const char *setup_sql, int64_t patience_ms);
 
 /* Tell calls in flight that they are lost, close. Zeroed memory is accepted. */
 void pgio_finish(struct pgio *io);

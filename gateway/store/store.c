@@ -19,6 +19,9 @@ struct query {
     struct pgparams params;
 };
 
+/* How much longer than its statement_timeout a server may be silent. */
+#define PATIENCE_MORE_MS 2000
+
 /* Without these, PostgreSQL plans every call of a batch anew and prefers scans while tables are
  * small. */
 static const char point_settings[] =
@@ -184,7 +187,7 @@ static void init_pool(struct store *store, struct store_pool *pool, const char *
     pool->count = (unsigned) count;
     for (unsigned i = 0; i < pool->count; i++)
         pgio_init(&pool->connections[i], store->loop, name, store->config->database_url, setup,
-                  NULL, store);
+                  store->config->request_timeout_ms + PATIENCE_MORE_MS);
 }
 
 bool store_init(struct store *store, struct loop *loop, const struct config *config)
@@ -227,6 +230,8 @@ void store_finish(struct store *store)
     store->is_closing = true;
     loop_hook_remove(&store->hook);
     loop_timer_disarm(store->loop, &store->recheck);
+    while (!list_is_empty(&store->query_queue)) /* of the upkeep: requests were answered before */
+        store_refuse(list_entry(store->query_queue.next, struct op, place));
     finish_pool(&store->reads);
     finish_pool(&store->writes);
     finish_pool(&store->queries);

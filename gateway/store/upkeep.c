@@ -11,6 +11,7 @@
 #define ARENA_MAX_BYTES (1u << 20)
 #define JOBS_MAX 256
 #define ROWS_MAX 1000 /* that one job changes */
+#define REAP_MAX 4    /* containers whose tables one job removes */
 /* A tombstone tells nobody anything after this long while the account has one region. */
 #define TOMBSTONES_KEEP_S 86400
 /* Looking for tombstones reads the whole range. */
@@ -143,7 +144,8 @@ static enum op_next job_done(struct op *op)
      * better. */
     if (!store_check(op, STORE_READS))
         return OP_FAILED;
-    if (pgio_row_count(op->result) > 0 && pgio_int8(op->result, 0, 0) >= ROWS_MAX)
+    int64_t most = self->jobs[self->next].kind == JOB_REAP ? REAP_MAX : ROWS_MAX;
+    if (pgio_row_count(op->result) > 0 && pgio_int8(op->result, 0, 0) >= most)
         self->upkeep->has_more = true;
     self->next++;
     return op_again(op, job_begin);
