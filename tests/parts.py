@@ -262,7 +262,9 @@ def all_parts():
         prepared[name] = Part("make_" + name, prepare_sdks([name.removeprefix("sdk_")]))
         parts.append(prepared[name])
     parts += [Part("layers", layers), Part("format", formatting), Part("unit", unit, [asan])]
-    parts += [Part(name, pytest_part([name], 600), [asan]) for name in folders if name not in sdks]
+    # Failing allocations are put under the release build: a sanitizer has an allocator of its own.
+    parts += [Part(name, pytest_part([name], 600), [asan, release] if name == "memory" else [asan])
+              for name in folders if name not in sdks]
     parts += [Part(name, pytest_part([name], 600), [asan, prepared[name]]) for name in sdks]
     if (ROOT / "tests" / "fuzz" / "meson.build").exists():
         parts.append(Part("fuzz", fuzz, [asan]))  # after it, so that two builds do not share the cores

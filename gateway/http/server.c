@@ -367,10 +367,10 @@ static void begin_request(struct exchange *exchange, const char *method)
     call->request.is_tls = exchange->is_tls;
     call->now_s = clock_unix_s();
     exchange->state = EXCHANGE_READING;
-    if (reader.is_out_of_memory || call->request.method_text == NULL) {
+    if (reader.is_out_of_memory || call->request.method_text == NULL)
         fault_set_oom(&exchange->fault);
+    if (exchange->fault.status != 0)
         return;
-    }
     if (check_framing(exchange, &reader) && find_route(exchange, method))
         (void) check_service(exchange); /* says it in exchange->fault */
 }

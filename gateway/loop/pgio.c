@@ -278,7 +278,9 @@ static void take_error(struct pgio_result *result, const PGresult *rows)
     const char *sqlstate = PQresultErrorField(rows, PG_DIAG_SQLSTATE);
     const char *message = PQresultErrorField(rows, PG_DIAG_MESSAGE_PRIMARY);
 
-    result->outcome = PGIO_ERROR;
+    /* Without a code it is libpq's own complaint, such as no memory: what the server did is not
+     * known. */
+    result->outcome = sqlstate != NULL ? PGIO_ERROR : PGIO_LOST;
     snprintf(result->sqlstate, sizeof(result->sqlstate), "%s",
              sqlstate != NULL ? sqlstate : "XX000");
     snprintf(result->message, sizeof(result->message), "%s", message != NULL ? message : "");
@@ -316,6 +318,17 @@ static bool read_call(struct pgio *io, struct pgio_result *result)
 }
 
 /*
+ * Do we and the server disagree on what is prepared, or did libpq fail by itself? Then only a new
+ * connection is certain. (26000: no such statement, 42P05: it is there already.)
+ */
+static bool is_out_of_step(const struct pgio_result *result)
+{
+    return result->outcome == PGIO_LOST ||
+           (result->outcome == PGIO_ERROR &&
+            (strcmp(result->sqlstate, "26000") == 0 || strcmp(result->sqlstate, "42P05") == 0));
+}
+
+/*
  * A server may vanish without a word, and libpq may lose its place for want of memory: the calls in
  * flight must end all the same.
  */
@@ -346,7 +359,12 @@ static void read_results(struct pgio *io)
         watch_patience(io);
         if (result.outcome == PGIO_ERROR && call->is_preparing)
             forget_statement(io, call->key);
+        bool is_confused = is_out_of_step(&result);
+        if (is_confused)
+            result.outcome = PGIO_LOST;
         call->done(call, &result);
+        if (is_confused && io->state == PGIO_READY)
+            connection_lost(io);
         PQclear(result.rows);
     }
     if (io->state == PGIO_READY && PQstatus(io->conn) == CONNECTION_BAD)
