@@ -118,7 +118,7 @@ def test_strange_head_does_no_harm(gateway, place, name):
         raw.send(strange_heads()[name]).half_close()
         try:
             answer = raw.answer()
-        except AssertionError:
+        except (AssertionError, TimeoutError):  # the library may wait for its idle timeout (docs/compatibility.md)
             answer = None
         assert answer is None or answer.status < 600
     assert place.client.get("/dbs").status == 200
@@ -318,8 +318,12 @@ def test_client_that_leaves_inside_a_body(gateway):
     for cut in (0, 1, len(body) // 2, len(body) - 1):
         with gateway.raw() as raw:
             raw.send(post([("Content-Length", str(len(body)))], body[:cut])).half_close()
-            answer = raw.answer()
+            try:
+                answer = raw.answer()
+            except TimeoutError:  # the library may wait for its idle timeout (docs/compatibility.md)
+                answer = None
             assert answer is None or 400 <= answer.status < 500
+    assert gateway.client().get("/dbs").status == 200
 
 
 @writes
@@ -409,10 +413,9 @@ def test_writers_of_one_item_lose_no_update(gateway, place):
 
 def test_plain_http_on_the_tls_port(gateway):
     with wire.Raw(gateway.https, 10) as raw:
-        raw.send(get()).half_close()
         try:
-            answer = raw.answer()
-        except (AssertionError, ConnectionError, TimeoutError):
+            answer = raw.send(get()).half_close().answer()
+        except (AssertionError, OSError):  # it may be closed while we still close
             answer = None
         assert answer is None or answer.status >= 400
     assert gateway.client(tls=True).get("/dbs").status == 200
