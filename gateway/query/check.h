@@ -1,9 +1,9 @@
 /*
  * What a parsed query means: names resolved, parameters bound, functions found.
  *
- * The parser knows shapes only. This pass walks the tree once and completes its nodes: an
- * AST_PARAMETER gets its value, an AST_CALL its function. Whatever evaluates or compiles the tree
- * afterwards need not ask again.
+ * The parser knows shapes only. This pass walks the tree once and completes its nodes (the fields
+ * of query/ast.h that are set by check); what the shapes allow and the language does not is refused
+ * here. Whatever evaluates, compiles or plans the tree afterwards need not ask again.
  */
 #ifndef ORRERY_QUERY_CHECK_H
 #define ORRERY_QUERY_CHECK_H
@@ -14,15 +14,33 @@
 
 #include <cjson/cJSON.h>
 
+/* TOP, OFFSET and LIMIT: the service's own maximum. */
+#define CHECK_COUNT_MAX 4294967295u
+
+struct container_settings;
+
+/* A property of every item that an expression defines. */
+struct computed_property {
+    struct slice name;
+    const struct ast *expression; /* over slot 0 */
+};
+
+/* What is known beside the text; all of it borrowed as long as the tree. */
+struct check_input {
+    const cJSON *parameters; /* array of {"name": "@p", "value": …}, or NULL */
+    const struct computed_property *computed;
+    size_t computed_count;
+    const struct container_settings *container; /* NULL: no policy forbids anything */
+};
+
 /*
- * Complete a query's tree.
+ * Complete a statement's tree. A parameter that is not supplied is undefined.
  *
- * parameters   array of {"name": "@p", "value": …}, or NULL; borrowed as long as the tree. One that
- * is not supplied is undefined. fault        400: SC2001 for a name that no source binds, SC2005
- * and SC2050 for functions, a named refusal for what the language has and this server does not, a
- * malformed or repeated parameter; 503
+ * fault    400: SC2001 for a name that no source binds, SC2005 and SC2050 for functions, …, a named
+ *          refusal for what the language has and this server does not, a malformed or repeated
+ *          parameter; 503
  */
-bool check_query(struct arena *arena, struct ast_query *query, const cJSON *parameters,
+bool check_query(struct arena *arena, struct ast_query *query, const struct check_input *input,
                  struct fault *fault) MUST_CHECK;
 
 #endif

@@ -3,6 +3,7 @@
 #include "model/json.h"
 #include "query/check.h"
 #include "query/eval.h"
+#include "query/functions.h"
 #include "query/parser.h"
 #include "query/text.h"
 
@@ -48,11 +49,75 @@ bool query_body_parse(struct arena *arena, struct slice body, struct query_spec 
     return tree_parse(arena, value, &spec->parameters, fault);
 }
 
+/* Where the first subquery of an expression is; NULL when there is none. */
+static const struct ast *subquery_find(const struct ast *node)
+{
+    const struct ast *found = node->query != NULL ? node : NULL;
+
+    for (const struct ast *child = node->children; found == NULL && child != NULL;
+         child = child->next)
+        found = subquery_find(child);
+    return found;
+}
+
+static bool unsupported(const struct ast_query *query, enum ast_clause clause, const char *what,
+                        struct fault *fault)
+{
+    return diagnosis_unsupported(fault, query->text, query->clause_spans[clause], what);
+}
+
+/* Documents are asked one by one: no clause may need several, or several rows of one. */
+static bool clauses_are_served(const struct ast_query *query, struct fault *fault)
+{
+    const struct ast_source *source = query->sources;
+    const struct ast *subquery = NULL;
+
+    if (query->is_distinct)
+        return unsupported(query, CLAUSE_DISTINCT, "DISTINCT", fault);
+    if (query->top != NULL)
+        return unsupported(query, CLAUSE_TOP, "TOP", fault);
+    if (source != NULL && source->query != NULL)
+        return diagnosis_unsupported(fault, query->text, source->span, "subquery in FROM");
+    if (source != NULL && source->kind == SOURCE_ARRAY)
+        return diagnosis_unsupported(fault, query->text, source->span, "IN in FROM");
+    if (source != NULL && source->path->kind != AST_ALIAS)
+        return diagnosis_unsupported(fault, query->text, source->path->span, "path in FROM");
+    if (query->source_count > 1)
+        return unsupported(query, CLAUSE_JOIN, "JOIN", fault);
+    if (query->group_by != NULL)
+        return unsupported(query, CLAUSE_GROUP, "GROUP BY", fault);
+    if (query->order_by != NULL)
+        return unsupported(query, CLAUSE_ORDER, "ORDER BY", fault);
+    if (query->offset != NULL)
+        return unsupported(query, CLAUSE_OFFSET, "OFFSET LIMIT", fault);
+    if (query->projection != NULL)
+        subquery = subquery_find(query->projection);
+    if (subquery == NULL && query->where != NULL)
+        subquery = subquery_find(query->where);
+    if (subquery != NULL)
+        return diagnosis_unsupported(fault, query->text, subquery->span, "subquery");
+    return true;
+}
+
+/* What a parsed query needs before it can be asked. */
+static bool filter_check(struct arena *arena, struct ast_query *query, const cJSON *parameters,
+                         struct fault *fault)
+{
+    struct check_input input = {.parameters = parameters};
+
+    if (!clauses_are_served(query, fault) || !check_query(arena, query, &input, fault))
+        return false;
+    if (query->is_aggregate)
+        return diagnosis_unsupported(fault, query->text, query->aggregates[0]->name_span,
+                                     query->aggregates[0]->function->name);
+    return true;
+}
+
 bool filter_parse_projecting(struct arena *arena, struct slice text, const cJSON *parameters,
                              struct filter *filter, struct fault *fault)
 {
     return parser_query(arena, text, &filter->query, fault) &&
-           check_query(arena, &filter->query, parameters, fault);
+           filter_check(arena, &filter->query, parameters, fault);
 }
 
 bool filter_parse(struct arena *arena, struct slice text, const cJSON *parameters,
@@ -63,7 +128,7 @@ bool filter_parse(struct arena *arena, struct slice text, const cJSON *parameter
     const struct ast_query *query = &filter->query;
     bool selects_document = query->projection == NULL || query->projection->kind == AST_ALIAS;
     if (!selects_document)
-        return diagnosis_unsupported(fault, text, query->projection_span, "projection");
+        return unsupported(query, CLAUSE_PROJECTION, "projection", fault);
     return true;
 }
 
@@ -71,7 +136,7 @@ bool filter_parse_condition(struct arena *arena, struct slice text, struct filte
                             struct fault *fault)
 {
     return parser_condition(arena, text, &filter->query, fault) &&
-           check_query(arena, &filter->query, NULL, fault);
+           filter_check(arena, &filter->query, NULL, fault);
 }
 
 bool filter_matches(const struct filter *filter, const cJSON *document, struct arena *arena,

@@ -19,12 +19,20 @@
 /* NULL is undefined, among the arguments too where the function says that it sees them. */
 typedef const cJSON *function_evaluate(struct eval *eval, const cJSON *const *args, size_t count);
 
+enum function_kind {
+    FUNCTION_SCALAR,
+    FUNCTION_AGGREGATE, /* over rows; evaluate is NULL */
+    FUNCTION_SPATIAL,
+    FUNCTION_VOLATILE, /* of the clock or of chance */
+    FUNCTION_SCORE,    /* in ORDER BY RANK only */
+};
+
 struct function {
     const char *name; /* as the documentation spells it; matched in any letter case */
     unsigned args_min, args_max;
     function_evaluate *evaluate;
-    bool sees_undefined;    /* otherwise an undefined argument makes the result undefined */
-    const char *fault_code; /* allowed in ORDER BY RANK only: the error elsewhere */
+    bool sees_undefined; /* otherwise an undefined argument makes the result undefined */
+    enum function_kind kind;
 };
 
 /* NULL when the language has no such function. */

@@ -4,22 +4,28 @@
 #include "query/lexer.h"
 #include "query/text.h"
 
+#include <math.h>
+
 #include "base/banned.h"
 
 struct parser {
     struct arena *arena;
     struct slice text;
     struct lexer lexer;
-    struct token token; /* the one to be looked at */
-    unsigned depth;     /* of calls that recurse */
+    struct token token;      /* the one to be looked at */
+    uint32_t last_end;       /* where the one before it ends */
+    unsigned depth;          /* of calls that recurse */
+    struct ast_query *query; /* the one being read */
     struct fault *fault;
 };
 
 static struct ast *expression(struct parser *p);
 static struct ast *unary(struct parser *p);
+static bool query_rule(struct parser *p, struct ast_query *query);
 
 static bool advance(struct parser *p)
 {
+    p->last_end = p->token.span.end;
     return lexer_next(&p->lexer, &p->token, p->fault);
 }
 
@@ -59,12 +65,6 @@ static bool expect(struct parser *p, int punctuation)
 static bool expect_keyword(struct parser *p, enum keyword keyword)
 {
     return at_keyword(p, keyword) ? advance(p) : syntax(p);
-}
-
-static struct ast *unsupported(struct parser *p, const char *what)
-{
-    diagnosis_unsupported(p->fault, p->text, p->token.span, what);
-    return NULL;
 }
 
 static struct ast *too_deep(struct parser *p, struct span span)
@@ -172,7 +172,43 @@ static bool list(struct parser *p, struct ast *parent, int closing, bool may_be_
     }
 }
 
-/* call = name "(" [ expr { "," expr } ] ")" ; the name was read, the current token is "(" */
+/* query ")", the current token being what follows the opening one; start is where the whole begins
+ */
+static struct ast *subquery(struct parser *p, enum ast_kind kind, uint32_t start)
+{
+    struct ast_query *outer = p->query;
+    struct ast *node = node_here(p, kind);
+    struct ast_query *query = arena_alloc(p->arena, sizeof(*query));
+
+    if (node == NULL || query == NULL)
+        return oom(p);
+    *query = (struct ast_query){.text = p->text, .outer = outer};
+    node->query = p->query = query;
+    if (!enter(p) || !query_rule(p, query))
+        return NULL;
+    p->depth--;
+    p->query = outer;
+    node->span = (struct span){start, p->token.span.end};
+    if (query->depth >= AST_DEPTH_MAX)
+        return too_deep(p, node->span);
+    node->depth = (uint16_t) (query->depth + 1);
+    return expect(p, ')') ? node : NULL;
+}
+
+/* What ALL, FIRST and LAST are before a query; otherwise they are names as any other. */
+static enum ast_kind quantifier(struct slice name)
+{
+    if (slice_equals_nocase(name, "ALL"))
+        return AST_ALL;
+    if (slice_equals_nocase(name, "FIRST"))
+        return AST_FIRST;
+    return slice_equals_nocase(name, "LAST") ? AST_LAST : AST_CALL;
+}
+
+/*
+ * call = name "(" [ expr { "," expr } ] ")" | ( "ALL" | "FIRST" | "LAST" ) "(" query ")" ;
+ * the name was read, the current token is "("
+ */
 static struct ast *call(struct parser *p, struct slice name, struct span span)
 {
     struct ast *node = ast_create(p->arena, AST_CALL, span);
@@ -183,8 +219,8 @@ static struct ast *call(struct parser *p, struct slice name, struct span span)
     node->name_span = span;
     if (!expect(p, '('))
         return NULL;
-    if (at_keyword(p, KEYWORD_SELECT))
-        return unsupported(p, "subquery");
+    if (at_keyword(p, KEYWORD_SELECT) && quantifier(name) != AST_CALL)
+        return subquery(p, quantifier(name), span.start);
     return list(p, node, ')', true) ? node : NULL;
 }
 
@@ -264,13 +300,23 @@ static struct ast *bracket(struct parser *p)
     if (!advance(p))
         return NULL;
     if (at_keyword(p, KEYWORD_SELECT))
-        return unsupported(p, "subquery");
+        return subquery(p, AST_SUBQUERY, start);
     struct ast *node = expression(p);
     uint32_t end = p->token.span.end;
     if (node == NULL || !expect(p, ')'))
         return NULL;
     node->span = (struct span){start, end};
     return node;
+}
+
+/* ( "EXISTS" | "ARRAY" ) "(" query ")" */
+static struct ast *query_primary(struct parser *p, enum ast_kind kind)
+{
+    uint32_t start = p->token.span.start;
+
+    if (!advance(p) || !expect(p, '('))
+        return NULL;
+    return at_keyword(p, KEYWORD_SELECT) ? subquery(p, kind, start) : misplaced(p);
 }
 
 /* true false null undefined (lower case only), LEFT( RIGHT( EXISTS( ARRAY( and udf. */
@@ -290,18 +336,11 @@ static struct ast *keyword_primary(struct parser *p)
     }
     if (word.keyword == KEYWORD_UDF)
         return udf_call(p);
-    bool is_function = word.keyword == KEYWORD_LEFT || word.keyword == KEYWORD_RIGHT;
-    if (!is_function && word.keyword != KEYWORD_EXISTS && word.keyword != KEYWORD_ARRAY) {
+    if (word.keyword == KEYWORD_EXISTS || word.keyword == KEYWORD_ARRAY)
+        return query_primary(p, word.keyword == KEYWORD_EXISTS ? AST_EXISTS : AST_ARRAY_QUERY);
+    if (word.keyword != KEYWORD_LEFT && word.keyword != KEYWORD_RIGHT)
         return misplaced(p);
-    }
-    if (!advance(p))
-        return NULL;
-    struct ast *node = call(p, word.spelled, word.span);
-    if (node == NULL || is_function)
-        return node;
-    /* EXISTS and ARRAY take a query, nothing else. */
-    diagnosis_syntax(p->fault, p->text, word.span);
-    return NULL;
+    return advance(p) ? call(p, word.spelled, word.span) : NULL;
 }
 
 /* ident | call | the constants NaN and Infinity */
@@ -534,8 +573,6 @@ static struct ast *in_list(struct parser *p, struct ast *needle)
 
     if (node == NULL || !advance(p) || !expect(p, '('))
         return NULL;
-    if (at_keyword(p, KEYWORD_SELECT))
-        return unsupported(p, "subquery");
     return list(p, node, ')', false) ? node : NULL;
 }
 
@@ -668,8 +705,18 @@ static struct ast *expression(struct parser *p)
     return leave(p, expression_rule(p));
 }
 
-/* [ [ "AS" ] ident ]; the name stays as it was when none is written */
-static bool alias(struct parser *p, struct slice *name)
+/* A complete expression of the query that is being read, which is as deep as the deepest. */
+static struct ast *clause_expression(struct parser *p)
+{
+    struct ast *node = expression(p);
+
+    if (node != NULL && node->depth > p->query->depth)
+        p->query->depth = node->depth;
+    return node;
+}
+
+/* [ [ "AS" ] ident ]; what is not written stays as it was */
+static bool alias(struct parser *p, struct slice *name, struct span *span)
 {
     bool is_announced = at_keyword(p, KEYWORD_AS);
 
@@ -678,6 +725,7 @@ static bool alias(struct parser *p, struct slice *name)
     if (p->token.kind != TOKEN_NAME)
         return is_announced ? syntax(p) : true;
     *name = p->token.spelled;
+    *span = p->token.span;
     return advance(p);
 }
 
@@ -686,10 +734,12 @@ static struct ast *item(struct parser *p, unsigned *unnamed_count)
 {
     struct ast *node = expression(p);
     struct slice name = {0};
+    struct span span;
 
-    if (node == NULL || !alias(p, &name))
+    if (node == NULL || !alias(p, &name, &span))
         return NULL;
-    if (name.ptr == NULL && (node->kind == AST_MEMBER || node->kind == AST_ALIAS))
+    node->is_named = name.ptr != NULL;
+    if (!node->is_named && (node->kind == AST_MEMBER || node->kind == AST_ALIAS))
         name = node->name;
     if (name.ptr == NULL) {
         char *text = arena_printf(p->arena, "$%u", ++*unnamed_count);
@@ -708,85 +758,305 @@ static struct ast *items(struct parser *p)
     if (node == NULL)
         return NULL;
     while (append(p, node, item(p, &unnamed_count))) {
-        if (!at(p, ','))
+        if (!at(p, ',')) {
+            if (node->depth > p->query->depth)
+                p->query->depth = node->depth;
             return node;
+        }
         if (!advance(p))
             return NULL;
     }
     return NULL;
 }
 
-/* select = "SELECT" [ "DISTINCT" ] [ "TOP" … ] ( "*" | "VALUE" expr | item { "," item } ) */
+/* Note where a clause begins, and move past the word. */
+static bool clause(struct parser *p, struct ast_query *query, enum ast_clause which)
+{
+    query->clause_spans[which] = p->token.span;
+    return advance(p);
+}
+
+/* int | param, of TOP, OFFSET and LIMIT */
+static struct ast *count(struct parser *p)
+{
+    if (p->token.kind != TOKEN_NUMBER && p->token.kind != TOKEN_PARAMETER)
+        return misplaced(p);
+    return primary(p);
+}
+
+/* "TOP" ( int | param ) */
+static bool top_clause(struct parser *p, struct ast_query *query)
+{
+    return clause(p, query, CLAUSE_TOP) && (query->top = count(p)) != NULL;
+}
+
+/* select = "SELECT" [ "DISTINCT" ] [ "TOP" … ] ( "*" | "VALUE" expr | item { "," item } ) ; */
 static bool select_clause(struct parser *p, struct ast_query *query)
 {
     if (!expect_keyword(p, KEYWORD_SELECT))
         return false;
-    if (at_keyword(p, KEYWORD_DISTINCT))
-        return unsupported(p, "DISTINCT") != NULL;
-    if (at_keyword(p, KEYWORD_TOP))
-        return unsupported(p, "TOP") != NULL;
-    query->projection_span = p->token.span;
-    if (at(p, '*'))
+    query->is_distinct = at_keyword(p, KEYWORD_DISTINCT);
+    if (query->is_distinct && !clause(p, query, CLAUSE_DISTINCT))
+        return false;
+    if (at_keyword(p, KEYWORD_TOP) && !top_clause(p, query))
+        return false;
+    query->clause_spans[CLAUSE_PROJECTION] = p->token.span;
+    query->is_star = at(p, '*');
+    if (query->is_star)
         return advance(p);
-    if (at_keyword(p, KEYWORD_VALUE)) {
-        if (!advance(p))
-            return false;
-        query->projection = expression(p);
-    } else {
+    query->is_value = at_keyword(p, KEYWORD_VALUE);
+    if (query->is_value)
+        query->projection = advance(p) ? clause_expression(p) : NULL;
+    else
         query->projection = items(p);
-    }
     return query->projection != NULL;
 }
 
-/* from = "FROM" source ; source = ident [ [ "AS" ] ident ] ; paths, IN and subqueries are refused
- */
-static bool from_clause(struct parser *p, struct ast_source *source)
+/* "[" int "]" | "[" string "]", the current token being what follows the bracket */
+static struct ast *constant_step(struct parser *p, struct ast *base)
 {
-    if (!expect_keyword(p, KEYWORD_FROM))
-        return false;
-    if (at(p, '('))
-        return unsupported(p, "subquery in FROM") != NULL;
-    if (p->token.kind != TOKEN_NAME)
-        return syntax(p);
-    *source = (struct ast_source){p->token.spelled, p->token.spelled, p->token.span};
+    bool is_index = p->token.kind == TOKEN_NUMBER && trunc(p->token.number) == p->token.number;
+
+    if (!is_index && p->token.kind != TOKEN_STRING)
+        return misplaced(p);
+    return bracket_step(p, base);
+}
+
+/* ident { step } ; the ident was read; step = "." ident | "[" int "]" | "[" string "]" ; */
+static struct ast *path(struct parser *p, const struct token *root)
+{
+    struct ast *node = ast_create(p->arena, AST_ALIAS, root->span);
+
+    if (node == NULL)
+        return oom(p);
+    node->name = root->spelled;
+    node->name_span = root->span;
+    while (node != NULL && (at(p, '.') || at(p, '['))) {
+        bool is_dot = at(p, '.');
+
+        if (!advance(p))
+            return NULL;
+        node = is_dot ? dot_step(p, node) : constant_step(p, node);
+    }
+    if (node != NULL && node->depth > p->query->depth)
+        p->query->depth = node->depth;
+    return node;
+}
+
+/* "(" query ")" as what a source reads */
+static bool source_query(struct parser *p, struct ast_source *source)
+{
+    uint32_t start = p->token.span.start;
+
     if (!advance(p))
         return false;
-    if (at(p, '.') || at(p, '['))
-        return unsupported(p, "path in FROM") != NULL;
-    if (at_keyword(p, KEYWORD_IN))
-        return unsupported(p, "IN in FROM") != NULL;
-    return alias(p, &source->alias);
+    if (!at_keyword(p, KEYWORD_SELECT))
+        return syntax(p);
+    struct ast *node = subquery(p, AST_SUBQUERY, start);
+    if (node == NULL)
+        return false;
+    if (node->depth > p->query->depth)
+        p->query->depth = node->depth;
+    source->query = node->query;
+    return true;
 }
 
-/* What may follow WHERE in the language, refused by name; then the end. */
-static bool end(struct parser *p)
+/* ident "IN" collection ; collection = ident { step } | "(" query ")" ; the ident was read */
+static bool array_source(struct parser *p, struct ast_source *source, const struct token *name)
 {
-    if (at_keyword(p, KEYWORD_JOIN))
-        return unsupported(p, "JOIN") != NULL;
-    if (at_keyword(p, KEYWORD_GROUP))
-        return unsupported(p, "GROUP BY") != NULL;
-    if (at_keyword(p, KEYWORD_ORDER))
-        return unsupported(p, "ORDER BY") != NULL;
-    if (at_keyword(p, KEYWORD_OFFSET))
-        return unsupported(p, "OFFSET LIMIT") != NULL;
-    return p->token.kind == TOKEN_END || syntax(p);
+    source->kind = SOURCE_ARRAY;
+    source->is_aliased = true;
+    source->alias = name->spelled;
+    source->alias_span = name->span;
+    if (!advance(p))
+        return false;
+    if (at(p, '('))
+        return source_query(p, source);
+    struct token root = p->token;
+    if (root.kind != TOKEN_NAME)
+        return syntax(p);
+    return advance(p) && (source->path = path(p, &root)) != NULL;
 }
 
-/* where = "WHERE" expr */
+/* collection [ [ "AS" ] ident ] ; what path begins with was read; a path is named by its last step
+ */
+static bool named_source(struct parser *p, struct ast_source *source, const struct token *root)
+{
+    if (root == NULL) {
+        source->kind = SOURCE_QUERY;
+        if (!source_query(p, source))
+            return false;
+    } else {
+        source->kind = SOURCE_PATH;
+        source->path = path(p, root);
+        if (source->path == NULL)
+            return false;
+        if (source->path->kind != AST_INDEX) {
+            source->alias = source->path->name;
+            source->alias_span = source->path->name_span;
+        }
+    }
+    struct slice written = {0};
+    if (!alias(p, &written, &source->alias_span))
+        return false;
+    source->is_aliased = written.ptr != NULL;
+    if (source->is_aliased)
+        source->alias = written;
+    return true;
+}
+
+/* source = ident "IN" collection | collection [ [ "AS" ] ident ] ; */
+static bool source_rule(struct parser *p, struct ast_source *source)
+{
+    struct token first = p->token;
+    bool is_read;
+
+    if (at(p, '('))
+        is_read = named_source(p, source, NULL);
+    else if (first.kind != TOKEN_NAME)
+        return syntax(p);
+    else if (!advance(p))
+        return false;
+    else if (at_keyword(p, KEYWORD_IN))
+        is_read = array_source(p, source, &first);
+    else
+        is_read = named_source(p, source, &first);
+    source->span = (struct span){first.span.start, p->last_end};
+    return is_read;
+}
+
+/* from = "FROM" source { "JOIN" source } ; */
+static bool from_clause(struct parser *p, struct ast_query *query)
+{
+    struct ast_source **end = &query->sources;
+
+    if (!at_keyword(p, KEYWORD_FROM))
+        return syntax(p);
+    if (!clause(p, query, CLAUSE_FROM))
+        return false;
+    for (;;) {
+        struct ast_source *source = arena_alloc(p->arena, sizeof(*source));
+
+        if (source == NULL)
+            return fault_set_oom(p->fault);
+        *end = source;
+        end = &source->next;
+        query->source_count++;
+        if (!source_rule(p, source))
+            return false;
+        if (!at_keyword(p, KEYWORD_JOIN))
+            return true;
+        if (query->source_count == 1)
+            query->clause_spans[CLAUSE_JOIN] = p->token.span;
+        if (!advance(p))
+            return false;
+    }
+}
+
+/* where = "WHERE" expr ; */
 static bool where_clause(struct parser *p, struct ast_query *query)
 {
     if (!at_keyword(p, KEYWORD_WHERE))
         return true;
     if (!advance(p))
         return false;
-    query->where = expression(p);
+    query->where = clause_expression(p);
     return query->where != NULL;
+}
+
+/* group_by = "GROUP" "BY" expr { "," expr } ; */
+static bool group_clause(struct parser *p, struct ast_query *query)
+{
+    if (!at_keyword(p, KEYWORD_GROUP))
+        return true;
+    if (!clause(p, query, CLAUSE_GROUP))
+        return false;
+    query->clause_spans[CLAUSE_GROUP].end = p->token.span.end;
+    query->group_by = node_here(p, AST_ARRAY);
+    if (query->group_by == NULL || !expect_keyword(p, KEYWORD_BY))
+        return false;
+    query->group_by->span = p->token.span;
+    while (append(p, query->group_by, clause_expression(p))) {
+        if (!at(p, ','))
+            return true;
+        if (!advance(p))
+            return false;
+    }
+    return false;
+}
+
+/* expr [ "ASC" | "DESC" ] */
+static bool order_item(struct parser *p, struct ast_order *order)
+{
+    order->expression = clause_expression(p);
+    if (order->expression == NULL)
+        return false;
+    order->is_descending = at_keyword(p, KEYWORD_DESC);
+    order->has_direction = order->is_descending || at_keyword(p, KEYWORD_ASC);
+    return !order->has_direction || advance(p);
+}
+
+/*
+ * order_by = "ORDER" "BY" expr [ "ASC" | "DESC" ] { "," expr [ "ASC" | "DESC" ] }
+ *          | "ORDER" "BY" "RANK" call [ "ASC" | "DESC" ] { "," call [ "ASC" | "DESC" ] } ;
+ */
+static bool order_clause(struct parser *p, struct ast_query *query)
+{
+    struct ast_order **end = &query->order_by;
+
+    if (!at_keyword(p, KEYWORD_ORDER))
+        return true;
+    if (!clause(p, query, CLAUSE_ORDER) || !expect_keyword(p, KEYWORD_BY))
+        return false;
+    query->order_is_rank = at_keyword(p, KEYWORD_RANK);
+    if (query->order_is_rank && !advance(p))
+        return false;
+    for (;;) {
+        struct ast_order *order = arena_alloc(p->arena, sizeof(*order));
+
+        if (order == NULL)
+            return fault_set_oom(p->fault);
+        *end = order;
+        end = &order->next;
+        query->order_count++;
+        if (!order_item(p, order))
+            return false;
+        if (!at(p, ','))
+            return true;
+        if (!advance(p))
+            return false;
+    }
+}
+
+/* offset_limit = "OFFSET" ( int | param ) "LIMIT" ( int | param ) ; */
+static bool window_clause(struct parser *p, struct ast_query *query)
+{
+    if (!at_keyword(p, KEYWORD_OFFSET))
+        return true;
+    if (!clause(p, query, CLAUSE_OFFSET) || (query->offset = count(p)) == NULL)
+        return false;
+    if (!at_keyword(p, KEYWORD_LIMIT))
+        return syntax(p);
+    return clause(p, query, CLAUSE_LIMIT) && (query->limit = count(p)) != NULL;
+}
+
+/* query = select [ from ] [ where ] [ group_by ] [ order_by ] [ offset_limit ] ; */
+static bool query_rule(struct parser *p, struct ast_query *query)
+{
+    uint32_t start = p->token.span.start;
+
+    if (!select_clause(p, query) || (at_keyword(p, KEYWORD_FROM) && !from_clause(p, query)) ||
+        !where_clause(p, query) || !group_clause(p, query) || !order_clause(p, query) ||
+        !window_clause(p, query))
+        return false;
+    query->span = (struct span){start, p->last_end};
+    return true;
 }
 
 static bool begin(struct parser *p, struct arena *arena, struct slice text, struct ast_query *query,
                   struct fault *fault)
 {
-    *p = (struct parser){.arena = arena, .text = text, .fault = fault};
+    *p = (struct parser){.arena = arena, .text = text, .query = query, .fault = fault};
     *query = (struct ast_query){.text = text};
     fault->status = 0;
     /* Four bytes per character at most: cheap to refuse before anything is counted. */
@@ -799,20 +1069,17 @@ static bool begin(struct parser *p, struct arena *arena, struct slice text, stru
     return advance(p);
 }
 
+static bool end(struct parser *p)
+{
+    return p->token.kind == TOKEN_END || syntax(p);
+}
+
 bool parser_query(struct arena *arena, struct slice text, struct ast_query *query,
                   struct fault *fault)
 {
     struct parser p;
 
-    if (!begin(&p, arena, text, query, fault) || !select_clause(&p, query))
-        return false;
-    if (at_keyword(&p, KEYWORD_FROM)) {
-        if (!from_clause(&p, &query->source))
-            return false;
-    } else if (query->projection == NULL) {
-        return syntax(&p); /* '*' has nothing to stand for */
-    }
-    return where_clause(&p, query) && end(&p);
+    return begin(&p, arena, text, query, fault) && query_rule(&p, query) && end(&p);
 }
 
 bool parser_condition(struct arena *arena, struct slice text, struct ast_query *query,
@@ -820,6 +1087,9 @@ bool parser_condition(struct arena *arena, struct slice text, struct ast_query *
 {
     struct parser p;
 
-    return begin(&p, arena, text, query, fault) && from_clause(&p, &query->source) &&
-           where_clause(&p, query) && end(&p);
+    if (!begin(&p, arena, text, query, fault) || !from_clause(&p, query) ||
+        !where_clause(&p, query) || !end(&p))
+        return false;
+    query->span = (struct span){0, p.last_end};
+    return true;
 }

@@ -4,9 +4,8 @@
  * A recursive-descent parser: each function carries the grammar rule it reads. It knows the shape
  * of the language only; names, parameters and functions are looked up by query/check.h.
  *
- * Scalar expressions are complete but for subqueries. Of the clauses there are SELECT with '*',
- * VALUE or a list, FROM with one container and its alias, and WHERE; the rest is recognised and
- * refused by name.
+ * What a clause may not hold although it has the shape (TOP in a subquery, ORDER BY of a sum) is
+ * refused there, too.
  */
 #ifndef ORRERY_QUERY_PARSER_H
 #define ORRERY_QUERY_PARSER_H
@@ -20,11 +19,10 @@
 #define PARSER_TEXT_MAX 524288
 
 /*
- * Read SELECT … [FROM …] [WHERE …].
+ * Read one statement.
  *
  * text     borrowed as long as the tree
- * fault    400 with the place for what is no query, is too long, nested too deep, or not supported;
- * 503
+ * fault    400 with the place for what is no query, is too long or nested too deep; 503
  */
 bool parser_query(struct arena *arena, struct slice text, struct ast_query *query,
                   struct fault *fault) MUST_CHECK;

@@ -102,16 +102,36 @@ static void errors_carry_the_codes_and_places_of_the_service(void **state)
     query_refused("SELECT * FROM c WHERE id = 1", "SC2001");
     query_refused("SELECT * FROM root R WHERE r.id = 1", "SC2001");
     query_refused("SELECT VALUE c", "SC2001");
+    query_refused("SELECT *", "'SELECT *' is not valid if FROM clause is omitted.");
     query_refused("SELECT * FROM c WHERE FullTextScore(c.a, 'x')", "SC2240");
     query_refused("SELECT * FROM c WHERE MISSING('\xc3\xa4\\u0041\"') = 1",
                   "\"start\":22,\"end\":29");
     query_refused("SELECT c.id FROM c", "'projection' at offset 7");
     query_refused("SELECT VALUE c.id FROM c", "'projection'");
     query_refused("SELECT * FROM c WHERE RegexMatch(c.a, 'x')", "'RegexMatch' at offset 22");
-    query_refused("SELECT * FROM c WHERE COUNT(1) > 0", "'COUNT'");
+    query_refused("SELECT VALUE COUNT(1) FROM c", "'COUNT'");
     query_refused("SELECT * FROM c WHERE udf.f(c)", "'user-defined function' at offset 22");
     query_refused("SELECT * FROM c WHERE GetCurrentTimestamp() > 0", "'GetCurrentTimestamp'");
     query_refused("SELECT * FROM c WHERE \x01", "Syntax error");
+}
+
+static void clauses_that_need_several_rows_are_refused_by_name(void **state)
+{
+    (void) state;
+    query_refused("SELECT DISTINCT c.id FROM c", "'DISTINCT' at offset 7");
+    query_refused("SELECT TOP 3 c.id FROM c", "'TOP'");
+    query_refused("SELECT * FROM c JOIN t IN c.k", "'JOIN'");
+    query_refused("SELECT * FROM c ORDER BY c.id", "'ORDER BY' at offset 16");
+    query_refused("SELECT * FROM c WHERE true GROUP BY c.id", "'GROUP BY'");
+    query_refused("SELECT * FROM c OFFSET 1 LIMIT 2", "'OFFSET LIMIT'");
+    query_refused("SELECT * FROM e IN c.k", "'IN in FROM'");
+    query_refused("SELECT * FROM c.a.b", "'path in FROM'");
+    query_refused("SELECT * FROM c[0]", "'path in FROM'");
+    query_refused("SELECT * FROM (SELECT 1)", "'subquery in FROM'");
+    query_refused("SELECT VALUE (SELECT VALUE 1) FROM c", "'subquery'");
+    query_refused("SELECT * FROM c WHERE EXISTS(SELECT VALUE 1)", "'subquery'");
+    query_refused("SELECT * FROM c WHERE ALL(SELECT VALUE 1)", "'subquery'");
+    query_refused("SELECT VALUE ARRAY(SELECT VALUE 1) FROM c", "'subquery'");
 }
 
 static void undefined_is_not_null_and_not_false(void **state)
@@ -686,6 +706,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(errors_carry_the_codes_and_places_of_the_service),
+        cmocka_unit_test(clauses_that_need_several_rows_are_refused_by_name),
         cmocka_unit_test(undefined_is_not_null_and_not_false),
         cmocka_unit_test(logic_has_three_values),
         cmocka_unit_test(equality_is_deep_and_knows_no_order_of_members),
