@@ -1,0 +1,172 @@
+/*
+ * Checked queries as statements of PostgreSQL.
+ *
+ * What is compiled here is exact: it gives what the evaluator (eval.h, rows.h, groups.h) gives, for
+ * every document. What cannot be said exactly in SQL is refused; for a WHERE a superset may be left
+ * then, which the evaluator finishes.
+ *
+ * How: SQL NULL is undefined and jsonb null is null, so that SQL's three-valued logic is the
+ * language's. An expression has one of four kinds: J (jsonb), B (boolean), N (float8), S (text);
+ * each conversion gives NULL for a value of another type. A predicate has two forms. Its exact form
+ * tells true, false and undefined apart and may stand anywhere. Its searching form only says where
+ * the predicate is true, by containment and by ranges of (rank, key), so that indexes serve it; it
+ * may stand where nothing else matters: at the top of WHERE, below AND and OR, inside EXISTS.
+ *
+ * The statements are about one container: a row of its table is called `i`. Helper functions are in
+ * schema/0006_query_functions.sql, where the order of values (rank and key) is explained.
+ *
+ * Rejected: jsonpath, whose lax mode unwraps arrays and whose comparisons have other rules for null
+ * and missing; containment alone for equality with an array or object, because it is wider.
+ */
+#ifndef ORRERY_QUERY_EMIT_H
+#define ORRERY_QUERY_EMIT_H
+
+#include "base/arena.h"
+#include "model/rid.h"
+#include "query/ast.h"
+#include "query/sql.h"
+
+/* A path of members from the item's root. An absent name stands for "any element of the array". */
+struct emit_path {
+    const struct slice *names;
+    size_t count;
+    bool is_descending; /* in an index */
+};
+
+/* A btree: range_id, then (orrery.value_rank(p), orrery.value_key(p)) for each path, then rid. */
+struct emit_index {
+    const struct emit_path *paths;
+    size_t path_count;
+};
+
+/* Whether the GIN index covers a path. */
+typedef bool emit_covers_fn(const void *policy, const struct emit_path *path);
+
+enum emit_use_kind {
+    EMIT_USES_CONTAINMENT, /* an equality on the path that the GIN index answers */
+    EMIT_USES_RANGE,       /* a range or an order on the path that a btree answers */
+    EMIT_WANTS_RANGE,      /* one that a btree would answer, if there were one */
+    EMIT_WANTS_EQUALITY,   /* an equality on a path that is not indexed */
+};
+
+/* An index that a query used or would have used; for metrics, and for making indexes on demand. */
+struct emit_use {
+    struct emit_use *next;
+    enum emit_use_kind kind;
+    struct emit_path path;
+};
+
+/* What is known of the container, filled in by the caller; zero is a container without indexes. */
+struct emit {
+    struct arena *arena;
+    const struct rid *container; /* for _rid and _self */
+    struct slice gin;            /* SQL of what the GIN index is on, "i.doc"; empty without one */
+    emit_covers_fn *covers;      /* NULL: it covers every path */
+    const void *policy;
+    const struct emit_index *indexes;
+    size_t index_count;
+    struct emit_use *uses; /* out */
+};
+
+enum emit_form {
+    EMIT_EXACT,    /* the condition holds for exactly the items that have a row */
+    EMIT_SUPERSET, /* and for some others */
+    EMIT_NOTHING,  /* "true": the statement cannot narrow anything */
+};
+
+/*
+ * Append the condition under which an item may give a row: WHERE, and FROM's sources. Evaluated
+ * once per item; an expression in parentheses, or "true".
+ *
+ * memory that ran out is remembered in sql
+ */
+enum emit_form emit_where(struct emit *emit, const struct ast_query *query, struct sql *sql);
+
+/* ---- ORDER BY ---- */
+
+struct emit_order_key;
+
+/* Paths by which the items are ordered: memory of the arena. */
+struct emit_order {
+    const struct ast_query *query;
+    unsigned count;
+    const struct emit_order_key *keys;
+    bool is_descending; /* the first key, and with it the items (rid) inside equal keys */
+};
+
+/* Where a page begins. */
+enum emit_beyond {
+    EMIT_BEYOND_RID,  /* after the item with that rid, among those of equal keys */
+    EMIT_FROM_RID,    /* with that item */
+    EMIT_FROM_KEYS,   /* with the first item of these keys */
+    EMIT_BEYOND_KEYS, /* after the last item of these keys */
+};
+
+struct emit_position {
+    enum emit_beyond beyond;
+    const cJSON *const *values; /* one per key; NULL is undefined; of an array or object only the
+                                   type matters, of a string the first 200 characters */
+    struct slice rid;           /* SQL of the rid (bigint), where one is named */
+};
+
+/*
+ * Prepare the order of a query. False when SQL cannot order so, or by something else than the item.
+ * has_index tells whether a btree gives that order.
+ */
+bool emit_order(struct emit *emit, const struct ast_query *query, struct emit_order *order,
+                bool *has_index);
+
+/*
+ * Append a select of one page of one range, in parentheses, for a FROM or a LATERAL:
+ *
+ *     (select <columns>, <keys> from <from> where <where> [and beyond the position]
+ *      order by <keys>, i.rid limit <limit>)
+ *
+ * columns    SQL such as "i.rid, i.body"
+ * where      SQL; names the range
+ * position   NULL for the first page
+ * limit      SQL
+ *
+ * Columns r1, k1, r2, k2, … (smallint, jsonb) are added, the ranks and keys of the row. With mixed
+ * directions the select is a union of one select per prefix, each of which an index serves.
+ */
+void emit_order_page(const struct emit_order *order, struct slice columns, struct slice from,
+                     struct slice where, const struct emit_position *position, struct slice limit,
+                     struct sql *sql);
+
+/*
+ * Append the list for an ORDER BY over such pages: "r1, k1, r2 desc, k2 desc". Pages of several
+ * ranges are merged by it, then by the range's position, then by rid (descending when the order
+ * is_descending).
+ */
+void emit_order_list(const struct emit_order *order, const char *alias, struct sql *sql);
+
+/* ---- GROUP BY, DISTINCT, aggregates ---- */
+
+struct emit_groups {
+    struct slice from;  /* SQL: "orrery.items_5 i" */
+    struct slice where; /* SQL: the ranges, and which items are there */
+    struct slice
+        after; /* SQL of the digest (bytea) behind which the page begins; absent at first */
+    struct slice limit; /* SQL; absent without one */
+    /* out */
+    unsigned key_count;       /* columns k1 … */
+    unsigned aggregate_count; /* columns a1 …, by their numbers in query->aggregates */
+};
+
+/*
+ * Append a whole select, without parentheses:
+ *
+ *     digest      bytea, 16 bytes, in whose order the groups come; NULL where there is one group
+ *     is_inexact  boolean, never NULL. true: doubles may have overflowed, the evaluator must do it
+ *     k1 …        jsonb, keys of the group, NULL for undefined: GROUP BY's; or DISTINCT's, which
+ *                 are the members of a projection that is an object literal, else the projection
+ *     a1 …        jsonb, values of the aggregates, NULL for undefined
+ *
+ * Without GROUP BY and DISTINCT there is one row, whatever matches. TOP and OFFSET LIMIT are left
+ * to the caller. False, and nothing appended, when something is not exact.
+ */
+bool emit_groups(struct emit *emit, const struct ast_query *query, struct emit_groups *groups,
+                 struct sql *sql);
+
+#endif
