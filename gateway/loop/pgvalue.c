@@ -1,8 +1,6 @@
 #include "loop/pgvalue.h"
 
 #include <assert.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "base/banned.h"
 
@@ -38,8 +36,7 @@ static void patch32(struct buf *buf, size_t at, uint32_t value)
 void pgparams_finish(struct pgparams *params)
 {
     buf_finish(&params->bytes);
-    free(params->at);
-    *params = (struct pgparams){0};
+    params->count = 0;
 }
 
 void pgparams_reset(struct pgparams *params)
@@ -49,31 +46,16 @@ void pgparams_reset(struct pgparams *params)
     params->count = 0;
 }
 
-static bool grow(struct pgparams *params)
-{
-    int capacity = params->capacity > 0 ? params->capacity * 2 : 32;
-    struct pgparam *at = realloc(params->at, (size_t) capacity * sizeof(*at));
-
-    if (at == NULL) {
-        params->bytes.has_failed = true;
-        return false;
-    }
-    params->at = at;
-    params->capacity = capacity;
-    return true;
-}
-
 static void begin(struct pgparams *params, uint32_t type)
 {
     assert(params->count < PGPARAMS_MAX);
-    if (params->count < params->capacity || grow(params))
-        params->at[params->count] = (struct pgparam){.type = type, .start = params->bytes.len};
+    params->at[params->count].type = type;
+    params->at[params->count].is_null = false;
+    params->at[params->count].start = params->bytes.len;
 }
 
 static void end(struct pgparams *params)
 {
-    if (params->count == params->capacity)
-        return; /* out of memory */
     params->at[params->count].len = params->bytes.len - params->at[params->count].start;
     params->count++;
 }
@@ -89,16 +71,6 @@ void pgparams_int4(struct pgparams *params, int32_t value)
 {
     begin(params, PG_INT4);
     put32(&params->bytes, (uint32_t) value);
-    end(params);
-}
-
-void pgparams_float8(struct pgparams *params, double value)
-{
-    uint64_t bits;
-
-    memcpy(&bits, &value, sizeof(bits));
-    begin(params, PG_FLOAT8);
-    put64(&params->bytes, bits);
     end(params);
 }
 
@@ -133,8 +105,7 @@ void pgparams_uuid(struct pgparams *params, const uint8_t uuid[16])
 void pgparams_null(struct pgparams *params, uint32_t type)
 {
     begin(params, type);
-    if (params->count < params->capacity)
-        params->at[params->count].is_null = true;
+    params->at[params->count].is_null = true;
     end(params);
 }
 
