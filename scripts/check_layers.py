@@ -14,7 +14,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 MODULES = ["base", "model", "query", "loop", "request", "store", "service", "http"]
 MAIN = ["program"]  # what main.c is made of: the subcommands
 DOORS = {
-    "microhttpd.h": ("http/server.c",),
+    "microhttpd.h": ("http/server.c", "http/refusals.c", "http/refusals.h"),
     "libpq-fe.h": ("loop/pgio.c", "loop/pgsession.c"),
     "curl/curl.h": ("loop/peer.c",),
 }

@@ -11,6 +11,9 @@
 /* First chunk: holds a point read's whole state, so that the common request allocates once. */
 #define ARENA_CHUNK_BYTES 4096
 
+/* Chunks that a reset keeps: what a row of everyday size needs. */
+#define ARENA_SPARE_MAX 64
+
 struct arena_chunk {
     struct arena_chunk *next;
     size_t size;
@@ -29,32 +32,77 @@ void arena_init(struct arena *arena, size_t max_bytes)
     *arena = (struct arena){.max_bytes = max_bytes};
 }
 
-void arena_finish(struct arena *arena)
+static void run_cleanups(struct arena *arena)
 {
     for (struct arena_cleanup *cleanup = arena->cleanups; cleanup != NULL; cleanup = cleanup->next)
         cleanup->run(cleanup->object);
-    struct arena_chunk *chunk = arena->chunks;
+    arena->cleanups = NULL;
+}
+
+static void free_chunks(struct arena_chunk *chunk)
+{
     while (chunk != NULL) {
         struct arena_chunk *next = chunk->next;
         free(chunk);
         chunk = next;
     }
+}
+
+void arena_finish(struct arena *arena)
+{
+    run_cleanups(arena);
+    free_chunks(arena->chunks);
+    free_chunks(arena->spare);
     arena_init(arena, arena->max_bytes);
+}
+
+void arena_reset(struct arena *arena)
+{
+    struct arena_chunk *chunk = arena->chunks;
+
+    run_cleanups(arena);
+    arena->chunks = NULL;
+    while (chunk != NULL) {
+        struct arena_chunk *next = chunk->next;
+        if (chunk->size == ARENA_CHUNK_BYTES && arena->spare_count < ARENA_SPARE_MAX) {
+            chunk->next = arena->spare;
+            arena->spare = chunk;
+            arena->spare_count++;
+        } else {
+            arena->used_bytes -= sizeof(struct arena_chunk) + chunk->size;
+            free(chunk);
+        }
+        chunk = next;
+    }
+}
+
+static struct arena_chunk *take_spare(struct arena *arena)
+{
+    struct arena_chunk *chunk = arena->spare;
+
+    if (chunk != NULL) {
+        arena->spare = chunk->next;
+        arena->spare_count--;
+    }
+    return chunk;
 }
 
 static struct arena_chunk *chunk_add(struct arena *arena, size_t need)
 {
     size_t size = need > ARENA_CHUNK_BYTES ? need : ARENA_CHUNK_BYTES;
     size_t total = sizeof(struct arena_chunk) + size;
+    struct arena_chunk *chunk = need <= ARENA_CHUNK_BYTES ? take_spare(arena) : NULL;
 
-    if (total < size || total > arena->max_bytes - arena->used_bytes)
-        return NULL;
-    struct arena_chunk *chunk = malloc(total);
-    if (chunk == NULL)
-        return NULL;
-    chunk->size = size;
+    if (chunk == NULL) {
+        if (total < size || total > arena->max_bytes - arena->used_bytes)
+            return NULL;
+        chunk = malloc(total);
+        if (chunk == NULL)
+            return NULL;
+        chunk->size = size;
+        arena->used_bytes += total;
+    }
     chunk->used = 0;
-    arena->used_bytes += total;
     /* A chunk made for one large object is full at once; keep filling the newest small one. */
     if (arena->chunks != NULL && need > ARENA_CHUNK_BYTES) {
         chunk->next = arena->chunks->next;

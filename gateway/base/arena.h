@@ -19,8 +19,10 @@ struct arena_cleanup;
 
 struct arena {
     struct arena_chunk *chunks; /* newest first */
+    struct arena_chunk *spare;  /* empty ones, kept by arena_reset */
+    unsigned spare_count;
     struct arena_cleanup *cleanups;
-    size_t used_bytes; /* handed to chunks so far */
+    size_t used_bytes; /* taken for chunks */
     size_t max_bytes;
 };
 
@@ -31,6 +33,12 @@ void arena_init(struct arena *arena, size_t max_bytes);
 
 /* Run the cleanups, free everything. Zeroed memory is accepted. */
 void arena_finish(struct arena *arena);
+
+/*
+ * Run the cleanups and take everything back, but keep small chunks for what comes next: for work
+ * that is done again and again, such as one row after another.
+ */
+void arena_reset(struct arena *arena);
 
 /* Zeroed memory, aligned for any type; NULL when the ceiling or the machine's memory is reached. */
 void *arena_alloc(struct arena *arena, size_t size) MUST_CHECK;

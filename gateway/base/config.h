@@ -73,6 +73,7 @@ struct config {
     int max_connections;
     size_t connection_memory_bytes;
     int connection_timeout_s;
+    int arrival_timeout_ms;
     int request_timeout_ms;
     size_t max_request_bytes;
     size_t body_memory_bytes; /* buffered bodies of all requests together */

@@ -76,6 +76,8 @@ const struct setting settings[] = {
      "memory for the request line and headers of one connection"},
     {"connection-timeout-s", NULL, SETTING_NUMBER, GATEWAY, AT(connection_timeout_s), "120", 1, 86400, NULL, NULL, "SECONDS",
      "an idle connection is closed after this time"},
+    {"arrival-timeout-ms", NULL, SETTING_NUMBER, GATEWAY, AT(arrival_timeout_ms), "60000", 100, 3600000, NULL, NULL, "MS",
+     "a request whose headers and body take longer to arrive is answered 408"},
     {"request-timeout-ms", NULL, SETTING_NUMBER, GATEWAY, AT(request_timeout_ms), "30000", 10, 3600000, NULL, NULL, "MS",
      "a request that waits longer is answered 408 or 503"},
     {"max-request-bytes", NULL, SETTING_BYTES, GATEWAY, AT(max_request_bytes), "4MiB", 64 * KIB, 64 * MIB, NULL, NULL, "SIZE",

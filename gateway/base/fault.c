@@ -92,6 +92,8 @@ const char *fault_code(unsigned status)
         return "PreconditionFailed";
     case 413:
         return "RequestEntityTooLarge";
+    case 414:
+        return "UriTooLong";
     case 423:
         return "Locked";
     case 424:
@@ -106,6 +108,8 @@ const char *fault_code(unsigned status)
         return "NotImplemented";
     case 503:
         return "ServiceUnavailable";
+    case 505:
+        return "HttpVersionNotSupported";
     default:
         return "InternalServerError";
     }

@@ -12,6 +12,7 @@
 #include "base/keys.h"
 #include "base/log.h"
 #include "http/process.h"
+#include "http/refusals.h"
 #include "http/tickets.h"
 #include "store/schema.h"
 
@@ -376,8 +377,8 @@ static bool prepare(struct process *process)
         fail("database", message);
         return false;
     }
-    if (!tickets_init()) {
-        fail("cannot start", "no TLS ticket key");
+    if (!tickets_init() || !refusals_init()) {
+        fail("cannot start", "no TLS ticket key, or libmicrohttpd is not as expected");
         return false;
     }
     return open_port(process, config->https_port, true, &process->https_port) &&

@@ -3,12 +3,12 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "http/authorize.h"
+#include "http/refusals.h"
 #include "http/routes.h"
 #include "http/tickets.h"
 #include "model/charge.h"
 
 #include <assert.h>
-#include <microhttpd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,15 +22,16 @@
 #define CALL_ARENA_MAX_BYTES (64u << 20)
 /* What is read and thrown away of a body that is too large, so that the client can read why. */
 #define DISCARD_MAX_BYTES (16u << 20)
-/* A body that takes longer than this to arrive is not waited for. */
-#define BODY_TIME_MAX_MS 60000
+/* How often requests that are still arriving are looked at. */
+#define ARRIVALS_CHECK_MS 250
 
 enum exchange_state {
     EXCHANGE_NEW,      /* the request line was read */
     EXCHANGE_READING,  /* headers are there, the body arrives */
     EXCHANGE_RUNNING,  /* its call runs; the connection is suspended while it waits */
     EXCHANGE_ANSWERED, /* the response is ready to be queued */
-    EXCHANGE_QUEUED
+    EXCHANGE_QUEUED,
+    EXCHANGE_CUT /* it did not arrive whole; the connection ends */
 };
 
 /* One request and its answer. Freed when both the connection and the op have let go. */
@@ -38,7 +39,7 @@ struct exchange {
     struct call call;
     struct server *server;
     struct MHD_Connection *connection;
-    struct list place; /* in server->running */
+    struct list place; /* in server->arriving, then in server->running */
     enum exchange_state state;
     bool is_tls, is_suspended, op_holds, connection_holds;
     bool must_close;
@@ -47,8 +48,8 @@ struct exchange {
     struct buf body;
     size_t body_reserved; /* counted in server->body_bytes */
     size_t discarded_bytes;
-    bool body_is_too_large;
     int64_t started_us;
+    int64_t arrived_ms; /* when something of it came last, loop->now_ms */
     struct fault fault; /* found before a handler ran */
     struct MHD_Response *response;
     unsigned status;
@@ -59,6 +60,7 @@ static void release_exchange(struct exchange *exchange)
     if (exchange->op_holds || exchange->connection_holds)
         return;
     struct server *server = exchange->server;
+    list_remove(&exchange->place);
     if (exchange->response != NULL)
         MHD_destroy_response(exchange->response);
     server->body_bytes -= exchange->body_reserved;
@@ -231,7 +233,7 @@ static enum MHD_Result queue_answer(struct exchange *exchange)
     enum MHD_Result result = MHD_NO;
 
     if (exchange->response != NULL)
-        result = MHD_queue_response(exchange->connection, exchange->status, exchange->response);
+        result = queue_response(exchange->connection, exchange->status, exchange->response);
     exchange->state = EXCHANGE_QUEUED;
     return result;
 }
@@ -367,6 +369,7 @@ static void begin_request(struct exchange *exchange, const char *method)
     call->request.is_tls = exchange->is_tls;
     call->now_s = clock_unix_s();
     exchange->state = EXCHANGE_READING;
+    exchange->arrived_ms = exchange->server->loop->now_ms;
     if (reader.is_out_of_memory || call->request.method_text == NULL)
         fault_set_oom(&exchange->fault);
     if (exchange->fault.status != 0)
@@ -396,8 +399,7 @@ static bool take_body(struct exchange *exchange, const char *bytes, size_t len)
 {
     struct server *server = exchange->server;
 
-    if (clock_monotonic_us() - exchange->started_us > (int64_t) BODY_TIME_MAX_MS * 1000)
-        return false;
+    exchange->arrived_ms = server->loop->now_ms;
     if (exchange->fault.status == 0 && exchange->body.len + len > server->config->max_request_bytes)
         refuse_size(exchange);
     if (exchange->fault.status == 0 && server->body_bytes + len > server->body_bytes_max) {
@@ -423,6 +425,7 @@ static enum MHD_Result run_request(struct exchange *exchange)
     struct server *server = exchange->server;
     struct call *call = &exchange->call;
 
+    list_remove(&exchange->place);
     if (exchange->fault.status != 0) {
         prepare_answer(exchange, &exchange->fault);
         return queue_answer(exchange);
@@ -458,6 +461,9 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
             if (exchange->fault.status == 0)
                 refuse_size(exchange);
             exchange->must_close = true;
+        }
+        if (exchange->must_close) { /* its body is not worth reading, or has no certain end */
+            list_remove(&exchange->place);
             prepare_answer(exchange, &exchange->fault);
             return queue_answer(exchange);
         }
@@ -471,6 +477,8 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
         return MHD_YES;
     case EXCHANGE_ANSWERED:
         return queue_answer(exchange);
+    case EXCHANGE_CUT:
+        return MHD_NO;
     case EXCHANGE_RUNNING:
     case EXCHANGE_QUEUED:
         break;
@@ -494,8 +502,11 @@ static void *on_request_line(void *cls, const char *uri, struct MHD_Connection *
     exchange->is_tls = daemon->is_tls;
     exchange->connection_holds = true;
     exchange->started_us = clock_monotonic_us();
+    exchange->arrived_ms = server->loop->now_ms;
     exchange->call.service = server->service;
-    list_init(&exchange->place);
+    list_append(&server->arriving, &exchange->place);
+    if (!loop_timer_is_armed(&server->arrivals_check))
+        loop_timer_arm(server->loop, &server->arrivals_check, ARRIVALS_CHECK_MS);
     op_init(&exchange->call.op, server->loop, CALL_ARENA_MAX_BYTES, call_answered, call_released);
     struct slice path = slice_cut(slice_from_text(uri), '?', &rest);
     char *copy = arena_copy(&exchange->call.op.arena, path.ptr, path.len);
@@ -506,6 +517,64 @@ static void *on_request_line(void *cls, const char *uri, struct MHD_Connection *
     return exchange;
 }
 
+/* ---- requests that do not arrive whole ---- */
+
+static void refuse_exchange(struct exchange *exchange, const struct fault *fault)
+{
+    struct request *request = &exchange->call.request;
+
+    if (exchange->state == EXCHANGE_NEW)
+        choose_activity_id(request);
+    exchange->status = fault->status;
+    exchange->state = EXCHANGE_CUT;
+    list_remove(&exchange->place);
+    count(exchange);
+    log_answer(exchange, fault);
+    refuse_arriving(exchange->connection, fault, request->activity_id);
+}
+
+/* What was found in the headers comes first. */
+static void refuse_end(struct exchange *exchange)
+{
+    if (exchange->fault.status == 0)
+        fault_set(&exchange->fault, 400, SUB_NONE, "the request ends before it is complete");
+    refuse_exchange(exchange, &exchange->fault);
+}
+
+/*
+ * A client that closes its sending half together with its last bytes is not seen by libmicrohttpd,
+ * which is told of new events only and takes a short read for all there is; so we look.
+ */
+static void check_arrival(struct exchange *exchange)
+{
+    const struct server *server = exchange->server;
+    int64_t taken_ms = (clock_monotonic_us() - exchange->started_us) / 1000;
+    struct fault late;
+
+    if (taken_ms >= server->config->arrival_timeout_ms) {
+        fault_set(&late, 408, SUB_NONE, "the request did not arrive whole within %d ms",
+                  server->config->arrival_timeout_ms);
+        refuse_exchange(exchange, &late);
+        cut_connection(exchange->connection);
+    } else if (server->loop->now_ms - exchange->arrived_ms >= ARRIVALS_CHECK_MS &&
+               peer_has_ended(exchange->connection)) {
+        refuse_end(exchange);
+        cut_connection(exchange->connection);
+    }
+}
+
+static void check_arrivals(struct loop_timer *timer)
+{
+    struct server *server = container_of(timer, struct server, arrivals_check);
+
+    list_for_each_safe(at, &server->arriving)
+    {
+        check_arrival(list_entry(at, struct exchange, place));
+    }
+    if (!list_is_empty(&server->arriving))
+        loop_timer_arm(server->loop, timer, ARRIVALS_CHECK_MS);
+}
+
 static void on_completed(void *cls, struct MHD_Connection *connection, void **context,
                          enum MHD_RequestTerminationCode code)
 {
@@ -513,10 +582,13 @@ static void on_completed(void *cls, struct MHD_Connection *connection, void **co
 
     (void) cls;
     (void) connection;
-    (void) code;
     if (exchange == NULL)
         return;
     *context = NULL;
+    /* Only the client's sending side has ended: it may still read. */
+    if (code == MHD_REQUEST_TERMINATED_CLIENT_ABORT &&
+        (exchange->state == EXCHANGE_NEW || exchange->state == EXCHANGE_READING))
+        refuse_end(exchange);
     exchange->connection_holds = false;
     release_exchange(exchange);
 }
@@ -527,11 +599,11 @@ static void on_connection(void *cls, struct MHD_Connection *connection, void **c
     struct server_daemon *daemon = cls;
     struct server *server = daemon->server;
 
-    (void) context;
     if (code == MHD_CONNECTION_NOTIFY_CLOSED) {
         server->connections--;
         return;
     }
+    *context = server->metrics; /* refusals.c counts there */
     server->connections++;
     metrics_add(&server->metrics->connections_total, 1);
     if (!daemon->is_tls)
@@ -661,6 +733,8 @@ bool server_init(struct server *server, struct service *service, const struct tl
                               .metrics = metrics};
     server->body_bytes_max = server->config->body_memory_bytes / (unsigned) server->config->threads;
     list_init(&server->running);
+    list_init(&server->arriving);
+    loop_timer_init(&server->arrivals_check, check_arrivals);
     if (!start_daemon(server, &server->plain, plain_fd, false) ||
         !start_daemon(server, &server->secure, secure_fd, true))
         return false;
@@ -711,6 +785,7 @@ void server_finish(struct server *server)
         return;
     assert(list_is_empty(&server->running));
     loop_hook_remove(&server->hook);
+    loop_timer_disarm(server->loop, &server->arrivals_check);
     stop_daemon(server, &server->plain);
     stop_daemon(server, &server->secure);
     server->loop = NULL;

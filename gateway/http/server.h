@@ -1,5 +1,5 @@
 /*
- * The door to libmicrohttpd: requests in, replies out, for one loop.
+ * The door to libmicrohttpd (with refusals.c): requests in, replies out, for one loop.
  *
  * Each loop has its own daemons (plain HTTP, TLS) in external epoll mode; their epoll descriptors
  * are nested in the loop's. A request is read whole, routed, authorized, and becomes a call; a call
@@ -31,6 +31,8 @@ struct server {
     const struct tls *tls;
     struct server_daemon plain, secure;
     struct loop_hook hook;
+    struct list arriving; /* exchanges that are not here whole, oldest first */
+    struct loop_timer arrivals_check;
     struct list running; /* exchanges whose call is not answered */
     struct metrics *metrics;
     size_t body_bytes, body_bytes_max; /* of request bodies in memory */

@@ -43,6 +43,7 @@ int loop_init(struct loop *loop)
 {
     *loop = (struct loop){.epoll_fd = -1, .wakeup = {.fd = -1, .ready = run_messages}};
     list_init(&loop->hooks);
+    list_init(&loop->tasks);
     list_init(&loop->messages);
     for (unsigned i = 0; i < TIMER_SLOTS; i++)
         list_init(&loop->timers[i]);
@@ -62,6 +63,7 @@ void loop_finish(struct loop *loop)
     if (loop->hooks.next == NULL)
         return;
     assert(list_is_empty(&loop->hooks));
+    assert(list_is_empty(&loop->tasks));
     assert(loop->timers_armed == 0);
     if (loop->wakeup.fd >= 0)
         close(loop->wakeup.fd);
@@ -111,6 +113,22 @@ void loop_stop(struct loop *loop)
 void loop_kick(struct loop *loop)
 {
     loop->is_kicked = true;
+}
+
+void loop_defer(struct loop *loop, struct loop_task *task, loop_task_fn *run)
+{
+    task->run = run;
+    list_append(&loop->tasks, &task->place);
+}
+
+static void run_task(struct loop *loop)
+{
+    struct list *oldest = list_pop(&loop->tasks);
+
+    if (oldest != NULL) {
+        struct loop_task *task = list_entry(oldest, struct loop_task, place);
+        task->run(task);
+    }
 }
 
 void loop_hook_add(struct loop *loop, struct loop_hook *hook, loop_hook_fn *run)
@@ -235,13 +253,14 @@ void loop_turn(struct loop *loop, int timeout_ms)
         struct loop_hook *hook = list_entry(at, struct loop_hook, place);
         timeout_ms = shorter(timeout_ms, hook->run(hook));
     }
-    if (loop->is_kicked)
+    if (loop->is_kicked || !list_is_empty(&loop->tasks))
         timeout_ms = 0;
     loop->is_kicked = false;
     if (timeout_ms != 0)
         timeout_ms = shorter(timeout_ms, timers_wait_ms(loop));
     dispatch(loop, timeout_ms);
     fire_timers(loop);
+    run_task(loop);
 }
 
 void loop_run(struct loop *loop)

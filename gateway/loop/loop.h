@@ -3,7 +3,8 @@
  *
  * A turn is: wait for descriptors, timers or messages; dispatch them; run the hooks, in the order
  * in which they were added. Hooks are where gathered work leaves (libmicrohttpd runs, then batches
- * are sent), so whatever arrived in one turn travels together. Nothing here blocks except the wait
+ * are sent), so whatever arrived in one turn travels together. Long computations are cut into
+ * tasks, of which a turn runs one, after everything else. Nothing here blocks except the wait
  * itself, and nothing here is shared with other threads except loop_post and loop_stop.
  *
  * Rejected: libuv (measured no faster, and its asynchronous handle close is painful with
@@ -27,10 +28,12 @@ struct loop_watch;
 struct loop_timer;
 struct loop_hook;
 struct loop_message;
+struct loop_task;
 
 typedef void loop_watch_fn(struct loop_watch *watch, uint32_t events);
 typedef void loop_timer_fn(struct loop_timer *timer);
 typedef void loop_message_fn(struct loop_message *message);
+typedef void loop_task_fn(struct loop_task *task);
 
 /*
  * Run once per turn before the wait. Returns the most milliseconds the loop may wait: 0 when there
@@ -56,6 +59,12 @@ struct loop_hook {
     loop_hook_fn *run;
 };
 
+/* A piece of a computation that waits for its turn; embedded by its owner. */
+struct loop_task {
+    struct list place;
+    loop_task_fn *run;
+};
+
 /* Posted by another thread; owned by the receiver once it runs. */
 struct loop_message {
     struct list place;
@@ -66,6 +75,7 @@ struct loop {
     int epoll_fd;
     struct loop_watch wakeup; /* eventfd */
     struct list hooks;
+    struct list tasks; /* oldest first */
     struct list timers[TIMER_SLOTS];
     uint64_t tick;
     unsigned timers_armed;
@@ -106,6 +116,12 @@ void loop_post(struct loop *loop, struct loop_message *message);
 
 /* Register, change or (events 0) remove a descriptor. Returns 0 or an errno. */
 int loop_watch_set(struct loop *loop, struct loop_watch *watch, uint32_t events);
+
+/*
+ * Run a task once, in a later turn. A turn runs one task, the oldest, so that it is no longer than
+ * one piece however many computations there are, and they take turns.
+ */
+void loop_defer(struct loop *loop, struct loop_task *task, loop_task_fn *run);
 
 void loop_hook_add(struct loop *loop, struct loop_hook *hook, loop_hook_fn *run);
 void loop_hook_remove(struct loop_hook *hook);

@@ -57,6 +57,17 @@ enum op_next op_pause(struct op *op, enum op_wait how, uint32_t most_ms, op_step
     return op_wait(op, how, next);
 }
 
+static void turn_came(struct loop_task *task)
+{
+    op_resume(container_of(task, struct op, task));
+}
+
+enum op_next op_yield(struct op *op, op_step *next)
+{
+    loop_defer(op->loop, &op->task, turn_came);
+    return op_wait(op, OP_WAITS_READ, next);
+}
+
 void op_expire(struct op *op)
 {
     loop_timer_disarm(op->loop, &op->deadline);
@@ -132,7 +143,7 @@ void op_resume(struct op *op)
     run(op);
 }
 
-void op_resume_with(struct op *op, const struct pgio_result *result, int row)
+void op_resume_with(struct op *op, struct pgio_result *result, int row)
 {
     op->result = result;
     op->row = row;

@@ -44,11 +44,11 @@ struct op {
     enum op_wait waits;
     struct list place; /* in the queue that it waits in */
     void *waiting_for; /* what it waits for, in the arena; belongs to whoever made it wait */
-    const struct pgio_result
-        *result; /* what the wait brought; borrowed, only for the step that it resumes */
-    int row;     /* the row of it that is this op's */
+    struct pgio_result *result; /* what the wait brought; borrowed, only for the step it resumes */
+    int row;                    /* the row of it that is this op's */
     struct loop_timer deadline;
     struct loop_timer pause;
+    struct loop_task task;
     int64_t deadline_ms; /* monotonic */
     bool is_answered;
     op_end_fn *answer;  /* tells the client: op->fault.status says whether it failed */
@@ -76,6 +76,12 @@ enum op_next op_wait(struct op *op, enum op_wait how, op_step *next);
  */
 enum op_next op_pause(struct op *op, enum op_wait how, uint32_t most_ms, op_step *next);
 
+/*
+ * Let others have their turn before the next step of a long computation. Nothing was written for
+ * the op so far.
+ */
+enum op_next op_yield(struct op *op, op_step *next);
+
 /* Answer a waiting op as if its deadline had passed. */
 void op_expire(struct op *op);
 
@@ -83,7 +89,7 @@ void op_expire(struct op *op);
 void op_resume(struct op *op);
 
 /* The same, with what PostgreSQL said; borrowed until the step returns. */
-void op_resume_with(struct op *op, const struct pgio_result *result, int row);
+void op_resume_with(struct op *op, struct pgio_result *result, int row);
 
 /* Milliseconds left before the deadline, never negative. */
 int64_t op_time_left_ms(const struct op *op);

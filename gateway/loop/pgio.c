@@ -24,6 +24,18 @@ static void on_socket(struct loop_watch *watch, uint32_t events);
 
 /* ---- results ---- */
 
+void pgio_take(struct pgio_result *result, struct pgio_result *kept)
+{
+    *kept = *result;
+    result->rows = NULL;
+}
+
+void pgio_result_finish(struct pgio_result *result)
+{
+    PQclear(result->rows);
+    result->rows = NULL;
+}
+
 int pgio_row_count(const struct pgio_result *result)
 {
     return result->rows != NULL ? PQntuples(result->rows) : 0;
@@ -133,7 +145,7 @@ static void forget_prepared(struct pgio *io)
 
 /* ---- connecting ---- */
 
-static void end_calls(struct pgio *io, const struct pgio_result *result)
+static void end_calls(struct pgio *io, struct pgio_result *result)
 {
     struct list ended;
 
@@ -404,31 +416,83 @@ static void on_socket(struct loop_watch *watch, uint32_t events)
     }
 }
 
-static bool queue_call(struct pgio *io, struct pgio_call *call,
-                       const struct pgio_statement *statement, const struct pgparams *params)
-{
-    const char *values[PGPARAMS_MAX];
-    int lengths[PGPARAMS_MAX], formats[PGPARAMS_MAX];
-    Oid types[PGPARAMS_MAX];
-    char name[24];
+/* Parameters in libpq's form: four arrays. */
+struct arguments {
+    const char **values;
+    int *lengths, *formats;
+    Oid *types;
+};
 
+#define ARGUMENTS_FEW 32
+
+static void fill_arguments(struct arguments *arguments, const struct pgparams *params)
+{
     for (int i = 0; i < params->count; i++) {
         /* an empty value must still have an address: a null pointer would mean NULL */
         const char *bytes =
             params->bytes.ptr != NULL ? params->bytes.ptr + params->at[i].start : "";
-        values[i] = params->at[i].is_null ? NULL : bytes;
-        lengths[i] = (int) params->at[i].len;
-        formats[i] = 1;
-        types[i] = params->at[i].type;
+        arguments->values[i] = params->at[i].is_null ? NULL : bytes;
+        arguments->lengths[i] = (int) params->at[i].len;
+        arguments->formats[i] = 1;
+        arguments->types[i] = params->at[i].type;
     }
+}
+
+static bool queue_limit(struct pgio *io, int limit_ms)
+{
+    char text[16];
+    const char *value = text;
+
+    snprintf(text, sizeof(text), "%d", limit_ms);
+    return PQsendQueryPrepared(io->conn, PGIO_LIMIT_NAME, 1, &value, NULL, NULL, 1) == 1;
+}
+
+static bool queue_statement(struct pgio *io, struct pgio_call *call,
+                            const struct pgio_statement *statement,
+                            const struct arguments *arguments, int count)
+{
+    char name[24];
+
+    call->is_preparing = false;
+    if (statement->limit_ms > 0 && !queue_limit(io, statement->limit_ms))
+        return false;
+    if (statement->key == 0)
+        return PQsendQueryParams(io->conn, statement->sql, count, arguments->types,
+                                 arguments->values, arguments->lengths, arguments->formats, 1) == 1;
     snprintf(name, sizeof(name), "s%016llx", (unsigned long long) statement->key);
     call->is_preparing = !is_prepared(io, statement->key);
     if (call->is_preparing &&
         (!note_prepared(io, statement->key) ||
-         PQsendPrepare(io->conn, name, statement->sql, params->count, types) != 1))
+         PQsendPrepare(io->conn, name, statement->sql, count, arguments->types) != 1))
         return false;
-    return PQsendQueryPrepared(io->conn, name, params->count, values, lengths, formats, 1) == 1 &&
-           PQpipelineSync(io->conn) == 1;
+    return PQsendQueryPrepared(io->conn, name, count, arguments->values, arguments->lengths,
+                               arguments->formats, 1) == 1;
+}
+
+static bool queue_call(struct pgio *io, struct pgio_call *call,
+                       const struct pgio_statement *statement, const struct pgparams *params)
+{
+    const char *values[ARGUMENTS_FEW];
+    int lengths[ARGUMENTS_FEW], formats[ARGUMENTS_FEW];
+    Oid types[ARGUMENTS_FEW];
+    struct arguments arguments = {values, lengths, formats, types};
+    size_t count = (size_t) params->count;
+    void *block = NULL;
+
+    if (count > ARGUMENTS_FEW) {
+        block = malloc(count * (sizeof(values[0]) + 2 * sizeof(lengths[0]) + sizeof(types[0])));
+        if (block == NULL)
+            return false;
+        arguments.values = block;
+        arguments.lengths = (int *) (arguments.values + count);
+        arguments.formats = arguments.lengths + count;
+        arguments.types = (Oid *) (arguments.formats + count);
+    }
+    fill_arguments(&arguments, params);
+    bool is_queued = queue_statement(io, call, statement, &arguments, params->count) &&
+                     PQpipelineSync(io->conn) == 1;
+    free(block);
+    return is_queued;
 }
 
 bool pgio_send(struct pgio *io, struct pgio_call *call, const struct pgio_statement *statement,

@@ -1,11 +1,11 @@
 /*
  * One PostgreSQL connection in pipeline mode, inside a loop.
  *
- * Calls are prepared statements, sent in order, each with a sync of its own, so a call that fails
- * aborts no neighbour. Statements are prepared when first used on a connection and again after a
- * reconnect. A connection that breaks tells every call in flight that its end is unknown, and
- * connects again, at first at once, then with growing pauses. This file is the only door to libpq
- * in a loop.
+ * Calls are sent in order, each with a sync of its own, so a call that fails aborts no neighbour.
+ * Statements are prepared when first used on a connection and again after a reconnect; those made
+ * for one request are not, so that a backend does not collect them. A connection that breaks tells
+ * every call in flight that its end is unknown, and connects again, at first at once, then with
+ * growing pauses. This file is the only door to libpq in a loop.
  */
 #ifndef ORRERY_LOOP_PGIO_H
 #define ORRERY_LOOP_PGIO_H
@@ -32,6 +32,12 @@ struct pgio_result {
     struct pg_result *rows;
 };
 
+/* Keep the rows beyond the step that got them: *kept is the result then, and the other is empty. */
+void pgio_take(struct pgio_result *result, struct pgio_result *kept);
+
+/* Frees rows that were kept. Zeroed memory is accepted. */
+void pgio_result_finish(struct pgio_result *result);
+
 int pgio_row_count(const struct pgio_result *result);
 bool pgio_is_null(const struct pgio_result *result, int row, int column);
 /* Binary value; absent when NULL. Valid as long as the result. */
@@ -46,12 +52,21 @@ bool pgio_bool(const struct pgio_result *result, int row, int column);
  * Statements of one container share a text but for its number, so their key holds the number.
  */
 struct pgio_statement {
-    uint64_t key;
+    uint64_t key;    /* 0: made for one request, not prepared */
     const char *sql; /* borrowed until the send returns */
+    /*
+     * More than 0: the statement has this many milliseconds instead of the connection's
+     * statement_timeout. The connection's setup_sql must hold PGIO_PREPARE_LIMIT.
+     */
+    int limit_ms;
 };
 
+#define PGIO_LIMIT_NAME "orrery_limit"
+#define PGIO_PREPARE_LIMIT \
+    "prepare " PGIO_LIMIT_NAME "(text) as select set_config('statement_timeout', $1, true)"
+
 struct pgio_call;
-typedef void pgio_done_fn(struct pgio_call *call, const struct pgio_result *result);
+typedef void pgio_done_fn(struct pgio_call *call, struct pgio_result *result);
 
 /* A call in flight; embedded by its owner and alive until done was called, once. */
 struct pgio_call {

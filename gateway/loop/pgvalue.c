@@ -1,6 +1,8 @@
 #include "loop/pgvalue.h"
 
 #include <assert.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "base/banned.h"
 
@@ -36,7 +38,8 @@ static void patch32(struct buf *buf, size_t at, uint32_t value)
 void pgparams_finish(struct pgparams *params)
 {
     buf_finish(&params->bytes);
-    params->count = 0;
+    free(params->at);
+    *params = (struct pgparams){0};
 }
 
 void pgparams_reset(struct pgparams *params)
@@ -46,16 +49,31 @@ void pgparams_reset(struct pgparams *params)
     params->count = 0;
 }
 
+static bool grow(struct pgparams *params)
+{
+    int capacity = params->capacity > 0 ? params->capacity * 2 : 32;
+    struct pgparam *at = realloc(params->at, (size_t) capacity * sizeof(*at));
+
+    if (at == NULL) {
+        params->bytes.has_failed = true;
+        return false;
+    }
+    params->at = at;
+    params->capacity = capacity;
+    return true;
+}
+
 static void begin(struct pgparams *params, uint32_t type)
 {
     assert(params->count < PGPARAMS_MAX);
-    params->at[params->count].type = type;
-    params->at[params->count].is_null = false;
-    params->at[params->count].start = params->bytes.len;
+    if (params->count < params->capacity || grow(params))
+        params->at[params->count] = (struct pgparam){.type = type, .start = params->bytes.len};
 }
 
 static void end(struct pgparams *params)
 {
+    if (params->count == params->capacity)
+        return; /* out of memory */
     params->at[params->count].len = params->bytes.len - params->at[params->count].start;
     params->count++;
 }
@@ -71,6 +89,16 @@ void pgparams_int4(struct pgparams *params, int32_t value)
 {
     begin(params, PG_INT4);
     put32(&params->bytes, (uint32_t) value);
+    end(params);
+}
+
+void pgparams_float8(struct pgparams *params, double value)
+{
+    uint64_t bits;
+
+    memcpy(&bits, &value, sizeof(bits));
+    begin(params, PG_FLOAT8);
+    put64(&params->bytes, bits);
     end(params);
 }
 
@@ -105,7 +133,8 @@ void pgparams_uuid(struct pgparams *params, const uint8_t uuid[16])
 void pgparams_null(struct pgparams *params, uint32_t type)
 {
     begin(params, type);
-    params->at[params->count].is_null = true;
+    if (params->count < params->capacity)
+        params->at[params->count].is_null = true;
     end(params);
 }
 

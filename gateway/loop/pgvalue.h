@@ -18,6 +18,7 @@ enum {
     PG_INT2 = 21,
     PG_INT4 = 23,
     PG_TEXT = 25,
+    PG_FLOAT8 = 701,
     PG_UUID = 2950
 };
 enum {
@@ -29,20 +30,23 @@ enum {
     PG_UUID_ARRAY = 2951
 };
 
-#define PGPARAMS_MAX 28
+/* The protocol counts parameters in 16 bits. */
+#define PGPARAMS_MAX 65535
 
 /*
  * Parameters of one call. Bytes are copied into one buffer; out of memory is remembered and makes
  * the send fail. Zeroed memory is a valid empty set.
  */
+struct pgparam {
+    uint32_t type;
+    bool is_null;
+    size_t start, len; /* in bytes */
+};
+
 struct pgparams {
     struct buf bytes;
-    int count;
-    struct {
-        uint32_t type;
-        bool is_null;
-        size_t start, len;
-    } at[PGPARAMS_MAX];
+    struct pgparam *at;
+    int count, capacity;
     size_t array_header; /* of the array being built */
     uint32_t array_type;
 };
@@ -54,6 +58,7 @@ void pgparams_reset(struct pgparams *params);
 
 void pgparams_int8(struct pgparams *params, int64_t value);
 void pgparams_int4(struct pgparams *params, int32_t value);
+void pgparams_float8(struct pgparams *params, double value);
 void pgparams_bool(struct pgparams *params, bool value);
 void pgparams_text(struct pgparams *params, struct slice value);
 void pgparams_bytea(struct pgparams *params, struct slice value);

@@ -258,13 +258,15 @@ static bool append_indexing(struct parser *parser, struct slice value, struct bu
 {
     size_t start = out->len;
 
-    if (!indexing_append(out, &parser->reader, value, &parser->settings->is_indexed))
+    if (!indexing_append(out, &parser->reader, value))
         return false;
     if (out->has_failed)
         return fault_set_oom(parser->reader.fault);
     char *copy = arena_copy(parser->reader.arena, out->ptr + start, out->len - start);
-    parser->settings->indexing_policy = slice_make(copy, out->len - start);
-    return copy != NULL || fault_set_oom(parser->reader.fault);
+    if (copy == NULL)
+        return fault_set_oom(parser->reader.fault);
+    return index_policy_parse(&parser->settings->indexing, slice_make(copy, out->len - start),
+                              parser->reader.arena, parser->reader.fault);
 }
 
 static bool read_conflict_path(struct parser *parser, struct slice value)

@@ -13,6 +13,7 @@
 
 #include "base/arena.h"
 #include "base/fault.h"
+#include "model/index_policy.h"
 #include "model/pkey.h"
 
 #include <stdint.h>
@@ -39,8 +40,7 @@ struct container_settings {
     int32_t default_ttl_s; /* seconds, or CONTAINER_TTL_NO_DEFAULT */
     size_t unique_key_count;
     struct container_unique_key *unique_keys;
-    bool is_indexed;              /* indexing mode is not "none" */
-    struct slice indexing_policy; /* canonical JSON */
+    struct index_policy indexing;
     enum container_conflict_mode conflict_mode;
     struct slice conflict_path;      /* "/_ts" unless set */
     struct slice conflict_procedure; /* may be empty */

@@ -22,22 +22,6 @@ static const char *const members[MEMBERS] = {
     [VECTOR] = "vectorIndexes",   [FULL_TEXT] = "fullTextIndexes",
 };
 
-/* Every path ends with a wildcard: a question mark (this value) or a star (all below). */
-static bool read_pattern(struct definition_reader *reader, struct slice value, const char *where,
-                         struct slice *text)
-{
-    struct pkey_path path;
-
-    if (!definition_string(reader, value, where, text) ||
-        !pkey_path_parse(&path, *text, reader->arena, reader->fault))
-        return false;
-    struct slice last = path.names[path.name_count - 1];
-    if (slice_equals_text(last, "*") || slice_equals_text(last, "?"))
-        return true;
-    return fault_set(reader->fault, 400, SUB_NONE, "%s \"%.*s\" must end with /? or /*", where,
-                     FAULT_QUOTE(*text));
-}
-
 /* [{"path":"…"}]; has_root tells whether the path of everything is among them. "indexes" is of old
  * API versions: dropped. */
 static bool append_patterns(struct buf *out, struct definition_reader *reader, struct slice value,
@@ -53,7 +37,7 @@ static bool append_patterns(struct buf *out, struct definition_reader *reader, s
     buf_append_char(out, '[');
     for (size_t i = 0; json_next_element(&cursor, &element); i++) {
         if (!definition_members(reader, element, where, names, 2, values) ||
-            !read_pattern(reader, values[0], where, &path))
+            !definition_string(reader, values[0], where, &path))
             return false;
         if (!slice_is_absent(values[1]) && json_type(values[1]) != JSON_ARRAY)
             return fault_set(reader->fault, 400, SUB_NONE, "%s.indexes must be an array", where);
@@ -79,9 +63,6 @@ static bool append_paths(struct buf *out, struct definition_reader *reader,
     is_good = is_good && (slice_is_absent(values[EXCLUDED]) ||
                           append_patterns(&excluded, reader, values[EXCLUDED],
                                           POLICY ".excludedPaths", &excludes_root));
-    if (is_good && includes_root && excludes_root)
-        is_good = fault_set(reader->fault, 400, SUB_NONE,
-                            POLICY " both includes and excludes the path /*");
     if (is_good && is_indexed && included.len > 2 && !includes_root && !excludes_root)
         is_good =
             fault_set(reader->fault, 400, SUB_NONE, POLICY " must include or exclude the path /*");
@@ -102,7 +83,7 @@ static bool append_paths(struct buf *out, struct definition_reader *reader,
     return is_good;
 }
 
-/* One composite index: at least two paths, each with its order. */
+/* One composite index: paths, each with its order. */
 static bool append_composite(struct buf *out, struct definition_reader *reader, struct slice index)
 {
     static const char *const where = POLICY ".compositeIndexes";
@@ -110,32 +91,30 @@ static bool append_composite(struct buf *out, struct definition_reader *reader, 
     static const char *const orders[] = {"ascending", "descending"};
     struct slice element, values[2];
     struct json_cursor cursor;
-    struct pkey_path path;
+    struct slice path;
     size_t count, order;
 
     if (!definition_array(reader, index, where, &cursor, &count))
         return false;
-    if (count < 2)
-        return fault_set(reader->fault, 400, SUB_NONE, "%s needs at least two paths in each index",
-                         where);
     buf_append_char(out, '[');
     for (size_t i = 0; json_next_element(&cursor, &element); i++) {
         order = 0;
         if (!definition_members(reader, element, where, names, 2, values) ||
-            !definition_string(reader, values[0], where, &path.text) ||
-            !pkey_path_parse(&path, path.text, reader->arena, reader->fault))
+            !definition_string(reader, values[0], where, &path))
             return false;
         if (!slice_is_absent(values[1]) &&
             !definition_word(reader, values[1], POLICY ".compositeIndexes.order", orders, 2,
                              &order))
             return false;
         buf_append_text(out, i > 0 ? ",{\"path\":" : "{\"path\":");
-        buf_append_json_string(out, path.text);
+        buf_append_json_string(out, path);
         buf_printf(out, ",\"order\":\"%s\"}", orders[order]);
     }
     buf_append_char(out, ']');
     return true;
 }
+
+#define COMPOSITES_MAX 100 /* as the service has it */
 
 static bool append_composites(struct buf *out, struct definition_reader *reader, struct slice value)
 {
@@ -149,6 +128,9 @@ static bool append_composites(struct buf *out, struct definition_reader *reader,
         return false;
     if (count == 0)
         return true;
+    if (count > COMPOSITES_MAX)
+        return fault_set(reader->fault, 400, SUB_NONE,
+                         POLICY ".compositeIndexes has more than %d indexes", COMPOSITES_MAX);
     buf_append_text(out, ",\"compositeIndexes\":[");
     for (size_t i = 0; json_next_element(&cursor, &index); i++) {
         if (i > 0)
@@ -237,8 +219,7 @@ static bool append_kept(struct buf *out, struct definition_reader *reader, const
     return true;
 }
 
-bool indexing_append(struct buf *out, struct definition_reader *reader, struct slice policy,
-                     bool *is_indexed)
+bool indexing_append(struct buf *out, struct definition_reader *reader, struct slice policy)
 {
     static const char *const modes[] = {"consistent", "none", "lazy"};
     struct slice values[MEMBERS];
@@ -252,13 +233,13 @@ bool indexing_append(struct buf *out, struct definition_reader *reader, struct s
     if (!slice_is_absent(values[MODE]) &&
         !definition_word(reader, values[MODE], POLICY ".indexingMode", modes, 3, &mode))
         return false;
-    *is_indexed = mode != 1;
+    bool is_indexed = mode != 1;
     if (!slice_is_absent(values[AUTOMATIC]) &&
         !definition_bool(reader, values[AUTOMATIC], POLICY ".automatic", &is_automatic))
         return false;
-    buf_printf(out, "{\"indexingMode\":\"%s\",\"automatic\":%s",
-               *is_indexed ? "consistent" : "none", is_automatic ? "true" : "false");
-    if (!append_paths(out, reader, values, *is_indexed) ||
+    buf_printf(out, "{\"indexingMode\":\"%s\",\"automatic\":%s", is_indexed ? "consistent" : "none",
+               is_automatic ? "true" : "false");
+    if (!append_paths(out, reader, values, is_indexed) ||
         !append_composites(out, reader, values[COMPOSITE]))
         return false;
     for (size_t i = 0; i < ARRAY_LEN(kept); i++) {

@@ -8,13 +8,12 @@
 #include "model/definition.h"
 
 /*
- * Append the canonical policy.
+ * Append the canonical policy. Its shape is checked here, its paths by index_policy_parse.
  *
- * policy      the member "indexingPolicy", absent for the default: everything but _etag
- * is_indexed  false for mode "none"
- * fault       400 naming the member
+ * policy  the member "indexingPolicy", absent for the default: everything but _etag
+ * fault   400 naming the member
  */
-bool indexing_append(struct buf *out, struct definition_reader *reader, struct slice policy,
-                     bool *is_indexed) MUST_CHECK;
+bool indexing_append(struct buf *out, struct definition_reader *reader,
+                     struct slice policy) MUST_CHECK;
 
 #endif

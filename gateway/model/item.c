@@ -192,3 +192,35 @@ void item_print(struct buf *out, struct slice stored, const struct item_system *
      * same bytes. */
     buf_append(out, stored.ptr + end, stored.len - end);
 }
+
+static bool add_text(struct arena *arena, cJSON *item, const char *name, struct slice text)
+{
+    cJSON *member = json_tree_string(arena, text);
+
+    if (member != NULL)
+        json_tree_add(item, name, member);
+    return member != NULL;
+}
+
+static bool add_number(struct arena *arena, cJSON *item, const char *name, double number)
+{
+    cJSON *member = json_tree_number(arena, number);
+
+    if (member != NULL)
+        json_tree_add(item, name, member);
+    return member != NULL;
+}
+
+cJSON *item_tree(struct arena *arena, struct slice stored, const struct item_system *system)
+{
+    cJSON *item = json_tree(arena, stored);
+    char *etag = arena_printf(arena, "\"%.*s\"", (int) system->etag.len, system->etag.ptr);
+
+    bool is_complete = item != NULL && etag != NULL && add_text(arena, item, "_rid", system->rid) &&
+                       add_text(arena, item, "_self", system->self) &&
+                       add_text(arena, item, "_etag", slice_from_text(etag)) &&
+                       add_text(arena, item, "_attachments", SLICE_LITERAL("attachments/")) &&
+                       add_number(arena, item, "_ts", (double) system->ts_s) &&
+                       (!system->has_lsn || add_number(arena, item, "_lsn", (double) system->lsn));
+    return is_complete ? item : NULL;
+}

@@ -12,6 +12,7 @@
 #include "base/buf.h"
 #include "base/fault.h"
 #include "model/json.h"
+#include "model/json_tree.h"
 
 #include <stdint.h>
 
@@ -59,6 +60,10 @@ bool item_doc(const struct item *item, struct arena *arena, struct slice *doc,
 /* Append a stored object with its system properties behind its last member; item_parse gives the
  * same stored text. */
 void item_print(struct buf *out, struct slice stored, const struct item_system *system);
+
+/* The same as a tree in the arena; NULL without memory. */
+cJSON *item_tree(struct arena *arena, struct slice stored,
+                 const struct item_system *system) MUST_CHECK;
 
 /* Is this member (a string with quotes) one that only the server sets? */
 bool item_name_is_system(struct slice name);

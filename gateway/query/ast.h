@@ -90,10 +90,11 @@ struct ast {
     enum ast_kind kind;
     enum ast_operator op;
     bool is_negated;
-    bool is_udf;     /* a call written udf.name(…) */
-    bool is_named;   /* an item of a select list whose name was written */
-    uint16_t depth;  /* levels of nodes below and including this one */
-    uint32_t escape; /* AST_LIKE: the escape character, 0 for none */
+    bool is_udf;       /* a call written udf.name(…) */
+    bool is_bracketed; /* AST_MEMBER written ["name"] */
+    bool is_named;     /* an item of a select list whose name was written */
+    uint16_t depth;    /* levels of nodes below and including this one */
+    uint32_t escape;   /* AST_LIKE: the escape character, 0 for none */
     struct span span;
     struct span name_span;
     struct slice name; /* NUL-terminated where it is a member's */

@@ -17,7 +17,7 @@
 /* TOP, OFFSET and LIMIT: the service's own maximum. */
 #define CHECK_COUNT_MAX 4294967295u
 
-struct container_settings;
+struct index_policy;
 
 /* A property of every item that an expression defines. */
 struct computed_property {
@@ -30,7 +30,7 @@ struct check_input {
     const cJSON *parameters; /* array of {"name": "@p", "value": …}, or NULL */
     const struct computed_property *computed;
     size_t computed_count;
-    const struct container_settings *container; /* NULL: no policy forbids anything */
+    const struct index_policy *indexing; /* NULL: every order can be served */
 };
 
 /*

@@ -429,6 +429,7 @@ static struct ast *bracket_step(struct parser *p, struct ast *base)
     uint32_t end = p->token.span.end;
     if (index->kind == AST_CONSTANT && cJSON_IsString(index->value)) {
         node->kind = AST_MEMBER;
+        node->is_bracketed = true;
         node->name = slice_from_text(index->value->valuestring);
         node->name_span = index->span;
     } else if (!append(p, node, index)) {

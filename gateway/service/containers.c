@@ -110,7 +110,7 @@ static enum op_next send(struct op *op, op_step *next)
         .has_default_ttl = self->settings.has_default_ttl,
         .default_ttl = self->settings.default_ttl_s,
         .has_unique_keys = self->settings.unique_key_count > 0,
-        .is_indexed = self->settings.is_indexed,
+        .is_indexed = self->settings.indexing.is_indexed,
     };
 
     if (self->resource.change == RESOURCE_REPLACE)

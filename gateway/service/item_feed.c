@@ -3,23 +3,14 @@
  *
  * A feed runs through the ranges in the order of their keys, and inside a range in the order in
  * which items were created (their rid), so a page is a keyset scan that no concurrent write can
- * disturb. The whole container, one range, an interval of effective keys and one partition key
- * differ only in the ranges they visit and in one condition.
- *
- * A continuation says where to go on: container, scope, range, last rid. It is signed with the
- * account's key, so that a token which was changed, or belongs to another feed, is refused.
+ * disturb. Its continuation holds the range and the last rid.
  */
-#include "service/access.h"
 #include "service/handlers.h"
+#include "service/item_scope.h"
 #include "service/item_target.h"
 
-#include "base/crypto.h"
-#include "base/keys.h"
 #include "loop/pgvalue.h"
 #include "model/charge.h"
-
-#include <inttypes.h>
-#include <stdio.h>
 
 #include "base/banned.h"
 
@@ -27,17 +18,13 @@
 #define PAGE_MAX 1000
 /* Bodies of one page; the last item may go beyond. */
 #define PAGE_BYTES_MAX (3u << 20)
-#define MAC_BYTES 16
-
-enum feed_kind { FEED_RANGES, FEED_KEY, FEED_INTERVAL };
 
 struct feed {
-    enum feed_kind kind;
+    struct item_scope scope;
     struct consistency consistency;
-    struct slice pk_min, pk_max; /* FEED_KEY: pk_min alone */
-    uint8_t scope[8];            /* of the continuation: what the feed is restricted to */
-    size_t range, range_end; /* positions in container->ranges: the next one, and behind the last */
-    uint64_t after;          /* rid; within the range */
+    uint8_t question[CONTINUATION_QUESTION_BYTES];
+    size_t range;   /* position in container->ranges */
+    uint64_t after; /* rid; within the range */
     unsigned limit, count;
     bool has_more;
     struct buf page, tokens;
@@ -53,211 +40,6 @@ static void free_feed(void *object)
     buf_finish(&self->page);
     buf_finish(&self->tokens);
 }
-
-/* ---- continuation ---- */
-
-struct position {
-    uint32_t container, range_index;
-    uint64_t after;
-};
-
-static void sign_position(const struct feed *self, const struct position *position,
-                          enum key_kind kind, uint8_t mac[SHA256_BYTES])
-{
-    const struct key *key = &keys_current()->key[kind];
-    char text[96];
-    int len = snprintf(text, sizeof(text), "feed 1 %" PRIu32 " %" PRIu32 " %" PRIu64 " %016" PRIx64,
-                       position->container, position->range_index, position->after,
-                       (uint64_t) self->scope[0] << 56 | (uint64_t) self->scope[1] << 48 |
-                           (uint64_t) self->scope[2] << 40 | (uint64_t) self->scope[3] << 32 |
-                           (uint64_t) self->scope[4] << 24 | (uint64_t) self->scope[5] << 16 |
-                           (uint64_t) self->scope[6] << 8 | self->scope[7]);
-
-    crypto_hmac_sha256(slice_make((const char *) key->bytes, key->len),
-                       slice_make(text, (size_t) len), mac);
-}
-
-static const char *print_position(const struct feed *self, struct arena *arena,
-                                  const struct position *position)
-{
-    uint8_t mac[SHA256_BYTES];
-    char text[BASE64_LEN(MAC_BYTES) + 1] = {0};
-
-    sign_position(self, position, KEY_PRIMARY, mac);
-    base64_encode(mac, MAC_BYTES, text);
-    return arena_printf(arena, "1.%" PRIu32 ".%" PRIu32 ".%" PRIu64 ".%s", position->container,
-                        position->range_index, position->after, text);
-}
-
-static bool is_signed(const struct feed *self, const struct position *position, struct slice text)
-{
-    uint8_t given[MAC_BYTES], mac[SHA256_BYTES];
-    size_t len;
-
-    if (!base64_decode(text, given, sizeof(given), &len) || len != MAC_BYTES)
-        return false;
-    for (enum key_kind kind = KEY_PRIMARY; kind <= KEY_SECONDARY; kind++) {
-        sign_position(self, position, kind, mac);
-        if (keys_current()->key[kind].len > 0 && crypto_equals(mac, given, MAC_BYTES))
-            return true;
-    }
-    return false;
-}
-
-static bool next_number(struct slice *rest, unsigned long long max, unsigned long long *value)
-{
-    return !slice_is_absent(*rest) && slice_to_u64(slice_cut(*rest, '.', rest), max, value);
-}
-
-static bool read_position(struct feed *self, struct call *call)
-{
-    struct slice text = slice_trim(call->request.headers.at[HEADER_CONTINUATION]), rest = text;
-    const struct container *container = call->container;
-    unsigned long long version, number, index, after;
-    struct position position;
-
-    if (slice_is_empty(text))
-        return true;
-    bool is_read = next_number(&rest, 1, &version) && version == 1 &&
-                   next_number(&rest, UINT32_MAX, &number) &&
-                   next_number(&rest, PKRANGE_INDEX_MAX, &index) &&
-                   next_number(&rest, RID_NUMBER_MAX, &after);
-    if (is_read) {
-        position = (struct position){(uint32_t) number, (uint32_t) index, after};
-        is_read = number == container->number && is_signed(self, &position, rest);
-    }
-    if (!is_read)
-        return fault_set(&call->op.fault, 400, SUB_NONE,
-                         "the continuation is not one of this feed");
-    while (self->range < self->range_end &&
-           container->ranges[self->range].index != position.range_index)
-        self->range++;
-    if (self->range == self->range_end)
-        return fault_set(&call->op.fault, 410, SUB_PARTITION_KEY_RANGE_GONE,
-                         "the partition key range is gone");
-    self->after = position.after;
-    return true;
-}
-
-/* ---- scope ---- */
-
-static bool find_range_header(struct call *call, const struct pkrange **range)
-{
-    struct slice text = slice_trim(call->request.headers.at[HEADER_PARTITION_KEY_RANGE_ID]), rest;
-    const struct container *container = call->container;
-    unsigned long long index;
-
-    /* Old SDKs send "rid,0". */
-    struct slice first = slice_cut(text, ',', &rest);
-    if (!slice_is_absent(rest))
-        first = rest;
-    if (slice_to_u64(first, PKRANGE_INDEX_MAX, &index)) {
-        for (size_t i = 0; i < container->range_count; i++) {
-            if (container->ranges[i].index == index) {
-                *range = &container->ranges[i];
-                return true;
-            }
-        }
-    }
-    return fault_set(&call->op.fault, 410, SUB_PARTITION_KEY_RANGE_GONE,
-                     "the container has no partition key range \"%.*s\"", FAULT_QUOTE(text));
-}
-
-static bool copy_epk(struct slice *out, struct call *call, const struct epk *epk)
-{
-    char *copy = arena_copy(&call->op.arena, epk->bytes, epk->len);
-
-    *out = slice_make(copy, epk->len);
-    return copy != NULL || fault_set_oom(&call->op.fault);
-}
-
-static bool aim_at_interval(struct feed *self, struct call *call, const struct epk *min,
-                            const struct epk *max, const struct pkrange *within)
-{
-    const struct container *container = call->container;
-    const struct pkrange *first;
-
-    if (within != NULL && !pkrange_contains(within, min, max))
-        return fault_set(&call->op.fault, 410, SUB_PARTITION_KEY_RANGE_GONE,
-                         "the effective key interval is not inside the partition key range");
-    size_t count = pkrange_overlap(container->ranges, container->range_count, min, max, &first);
-    if (count == 0)
-        return fault_set(&call->op.fault, 400, SUB_NONE, "the effective key interval is empty");
-    self->kind = FEED_INTERVAL;
-    self->range = (size_t) (first - container->ranges);
-    self->range_end = self->range + count;
-    return copy_epk(&self->pk_min, call, min) && copy_epk(&self->pk_max, call, max);
-}
-
-static bool aim_at_key(struct feed *self, struct call *call, struct slice header)
-{
-    const struct pkey_definition *definition = &call->container->settings.partition_key;
-    struct item_target target = {0};
-    struct epk min, max;
-
-    if (!pkey_from_header(&target.pkey, definition, header, PKEY_PREFIX, &call->op.arena,
-                          &call->op.fault))
-        return false;
-    if (target.pkey.count < definition->path_count) {
-        pkey_epk_interval(&target.pkey, definition, &min, &max);
-        return aim_at_interval(self, call, &min, &max, NULL);
-    }
-    if (!item_target_aim(&target, call, slice_make(NULL, 0)))
-        return false;
-    self->kind = FEED_KEY;
-    self->pk_min = target.pk;
-    self->range = (size_t) (target.range - call->container->ranges);
-    self->range_end = self->range + 1;
-    return true;
-}
-
-static bool aim_by_headers(struct feed *self, struct call *call)
-{
-    const struct headers *headers = &call->request.headers;
-    struct slice key = slice_trim(headers->at[HEADER_PARTITION_KEY]);
-    struct slice start = slice_trim(headers->at[HEADER_START_EPK]),
-                 end = slice_trim(headers->at[HEADER_END_EPK]);
-    const struct pkrange *range = NULL;
-    struct epk min = {0}, max;
-
-    self->kind = FEED_RANGES;
-    self->range = 0;
-    self->range_end = call->container->range_count;
-    if (!slice_is_empty(key))
-        return aim_at_key(self, call, key);
-    if (!slice_is_empty(headers->at[HEADER_PARTITION_KEY_RANGE_ID])) {
-        if (!find_range_header(call, &range))
-            return false;
-        self->range = (size_t) (range - call->container->ranges);
-        self->range_end = self->range + 1;
-    }
-    if (slice_is_empty(start) && slice_is_empty(end))
-        return true;
-    epk_set_end(&max);
-    if ((!slice_is_empty(start) && !epk_parse(&min, start)) ||
-        (!slice_is_empty(end) && !epk_parse(&max, end)))
-        return fault_set(&call->op.fault, 400, SUB_NONE,
-                         "x-ms-start-epk and x-ms-end-epk must be hexadecimal");
-    return aim_at_interval(self, call, &min, &max, range);
-}
-
-static void hash_scope(struct feed *self, struct call *call)
-{
-    static const enum header parts[] = {HEADER_PARTITION_KEY, HEADER_PARTITION_KEY_RANGE_ID,
-                                        HEADER_START_EPK, HEADER_END_EPK};
-    uint8_t digest[SHA256_BYTES];
-    struct buf text = {0};
-
-    for (unsigned i = 0; i < ARRAY_LEN(parts); i++) {
-        buf_append_slice(&text, slice_trim(call->request.headers.at[parts[i]]));
-        buf_append_char(&text, '\n');
-    }
-    crypto_sha256(buf_slice(&text), digest);
-    memcpy(self->scope, digest, sizeof(self->scope));
-    buf_finish(&text);
-}
-
-/* ---- the feed ---- */
 
 enum op_next items_list(struct op *op)
 {
@@ -302,7 +84,7 @@ static enum op_next ask_range(struct op *op)
     struct call *call = call_of(op);
     const struct container *container = call->container;
     struct pgparams params = {0};
-    char *sql = arena_printf(&op->arena, feed_sql, container->number, conditions[self->kind]);
+    char *sql = arena_printf(&op->arena, feed_sql, container->number, conditions[self->scope.kind]);
 
     if (sql == NULL) {
         fault_set_oom(&op->fault);
@@ -313,14 +95,28 @@ static enum op_next ask_range(struct op *op)
     pgparams_int8(&params, call->now_s);
     pgparams_int8(&params, self->limit - self->count + 1);
     pgparams_int8(&params, PAGE_BYTES_MAX);
-    if (self->kind != FEED_RANGES)
-        pgparams_bytea(&params, self->pk_min);
-    if (self->kind == FEED_INTERVAL)
-        pgparams_bytea(&params, self->pk_max);
+    if (self->scope.kind != ITEM_SCOPE_RANGES)
+        pgparams_bytea(&params, self->scope.pk_min);
+    if (self->scope.kind == ITEM_SCOPE_INTERVAL)
+        pgparams_bytea(&params, self->scope.pk_max);
     struct pgio_statement statement = {
-        .key = store_statement_key(STATEMENT_FEED + (unsigned) self->kind, container->number),
+        .key = store_statement_key(STATEMENT_FEED + (unsigned) self->scope.kind, container->number),
         .sql = sql};
     return store_query(&call->service->store, op, STORE_READS, &statement, &params, list_rows);
+}
+
+static bool read_position(struct feed *self, struct call *call)
+{
+    struct continuation continuation;
+    bool is_there;
+
+    if (!item_scope_question(&self->scope, SLICE_LITERAL("feed"), self->question,
+                             &call->op.fault) ||
+        !item_scope_continue(&self->scope, call, self->question, &continuation, &self->range,
+                             &is_there))
+        return false;
+    self->after = is_there ? continuation.rid : 0;
+    return true;
 }
 
 static enum op_next list_aim(struct op *op)
@@ -332,11 +128,8 @@ static enum op_next list_aim(struct op *op)
     self->count = 0;
     self->after = 0;
     self->has_more = false;
-    hash_scope(self, call);
-    if (!aim_by_headers(self, call) || !read_position(self, call) ||
-        !access_check(call, AUTHTOKEN_CHILDREN, false, call->container->database_number,
-                      call->container->number, slice_make(NULL, 0),
-                      self->kind == FEED_KEY ? self->pk_min : slice_make(NULL, 0)))
+    if (!item_scope_from_headers(&self->scope, call) ||
+        !item_scope_check_access(&self->scope, call) || !read_position(self, call))
         return OP_FAILED;
     return ask_range(op);
 }
@@ -353,6 +146,18 @@ static void add_row(struct feed *self, const struct container *container,
                              .rid = self->after,
                              .etag = (const uint8_t *) pgio_value(result, row, FEED_ETAG).ptr,
                              .ts = pgio_int8(result, row, FEED_TS)});
+}
+
+static const char *print_position(const struct feed *self, struct call *call)
+{
+    struct continuation continuation = {.kind = CONTINUATION_FEED,
+                                        .container = call->container->number,
+                                        .take = CONTINUATION_ALL,
+                                        .range = call->container->ranges[self->range].index,
+                                        .rid = self->after};
+
+    memcpy(continuation.question, self->question, sizeof(self->question));
+    return continuation_print(&continuation, keys_current(), &call->op.arena);
 }
 
 static enum op_next reply_page(struct op *op)
@@ -374,9 +179,7 @@ static enum op_next reply_page(struct op *op)
         reply_header(reply, "x-ms-session-token",
                      arena_copy(&op->arena, self->tokens.ptr, self->tokens.len));
     if (self->has_more) {
-        struct position position = {call->container->number,
-                                    call->container->ranges[self->range].index, self->after};
-        const char *token = print_position(self, &op->arena, &position);
+        const char *token = print_position(self, call);
         if (token == NULL) {
             buf_finish(&body);
             fault_set_oom(&op->fault);
@@ -424,7 +227,7 @@ static enum op_next list_rows(struct op *op)
     while (has_rows && row < rows && self->count < self->limit && self->page.len < PAGE_BYTES_MAX)
         add_row(self, call->container, result, row++);
     self->has_more = has_rows && pgio_int8(result, 0, FEED_FOUND) > row;
-    if (!self->has_more && self->range + 1 < self->range_end) {
+    if (!self->has_more && self->range + 1 < self->scope.end) {
         self->range++;
         self->after = 0;
         self->has_more = self->count >= self->limit || self->page.len >= PAGE_BYTES_MAX;

@@ -111,7 +111,7 @@ enum op_next store_read(struct store *store, struct op *op, const struct item_ke
     return op_wait(op, OP_WAITS_QUEUED, next);
 }
 
-static void batch_done(struct pgio_call *call, const struct pgio_result *result)
+static void batch_done(struct pgio_call *call, struct pgio_result *result)
 {
     struct read_batch *batch = container_of(call, struct read_batch, call);
     struct store_reads *reads = batch->store->read_queues;

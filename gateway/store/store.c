@@ -10,15 +10,6 @@
 
 #include "base/banned.h"
 
-/* A query that waits for a connection, or runs on one. In its op's arena, which lives as long. */
-struct query {
-    struct pgio_call call;
-    struct op *op;
-    enum store_effect effect;
-    struct pgio_statement statement;
-    struct pgparams params;
-};
-
 /* How much longer than its statement_timeout a server may be silent. */
 #define PATIENCE_MORE_MS 2000
 
@@ -70,11 +61,9 @@ void store_refuse(struct op *op)
 
 /* ---- the query pool ---- */
 
-static void query_done(struct pgio_call *call, const struct pgio_result *result)
+static void query_done(struct pgio_call *call, struct pgio_result *result)
 {
-    struct query *query = container_of(call, struct query, call);
-
-    op_resume_with(query->op, result, 0);
+    op_resume_with(container_of(call, struct store_run, call)->op, result, 0);
 }
 
 struct pgio *store_pool_idle(struct store_pool *pool)
@@ -90,12 +79,12 @@ struct pgio *store_pool_idle(struct store_pool *pool)
 /* Take the op out of the queue first: a connection that breaks while sending resumes it at once. */
 static void send_query(struct store *store, struct op *op, struct pgio *io)
 {
-    struct query *query = op->waiting_for;
+    struct store_run *run = op->waiting_for;
 
     list_remove(&op->place);
-    op->waits = query->effect == STORE_CHANGES ? OP_WAITS_WRITE : OP_WAITS_READ;
+    op->waits = run->effect == STORE_CHANGES ? OP_WAITS_WRITE : OP_WAITS_READ;
     store->queries_sent++;
-    if (!pgio_send(io, &query->call, &query->statement, &query->params, query_done)) {
+    if (!pgio_send(io, &run->call, &run->statement, &run->params, query_done)) {
         op->waits = OP_WAITS_QUEUED;
         list_prepend(&store->query_queue, &op->place);
     }
@@ -118,34 +107,44 @@ static void free_params(void *object)
     pgparams_finish(object);
 }
 
+bool store_run_init(struct store_run *run, struct op *op, enum store_effect effect)
+{
+    run->op = op;
+    run->effect = effect;
+    return arena_defer(&op->arena, free_params, &run->params) || fault_set_oom(&op->fault);
+}
+
+enum op_next store_run_send(struct store *store, struct store_run *run, op_step *next)
+{
+    struct op *op = run->op;
+
+    if (run->statement.sql == NULL || run->params.bytes.has_failed) {
+        fault_set_oom(&op->fault);
+        return OP_FAILED;
+    }
+    op->waiting_for = run;
+    list_append(&store->query_queue, &op->place);
+    return op_wait(op, OP_WAITS_QUEUED, next);
+}
+
 enum op_next store_query(struct store *store, struct op *op, enum store_effect effect,
                          const struct pgio_statement *statement, struct pgparams *params,
                          op_step *next)
 {
-    struct query *query = arena_alloc(&op->arena, sizeof(*query));
+    struct store_run *run = arena_alloc(&op->arena, sizeof(*run));
 
-    if (query == NULL) {
+    if (run == NULL) {
         pgparams_finish(params);
         fault_set_oom(&op->fault);
         return OP_FAILED;
     }
-    query->params = *params;
+    run->params = *params;
     *params = (struct pgparams){0};
-    if (!arena_defer(&op->arena, free_params, &query->params)) {
-        fault_set_oom(&op->fault);
+    if (!store_run_init(run, op, effect))
         return OP_FAILED;
-    }
-    query->statement.key = statement->key;
-    query->statement.sql = arena_copy(&op->arena, statement->sql, strlen(statement->sql));
-    if (query->statement.sql == NULL || query->params.bytes.has_failed) {
-        fault_set_oom(&op->fault);
-        return OP_FAILED;
-    }
-    query->op = op;
-    query->effect = effect;
-    op->waiting_for = query;
-    list_append(&store->query_queue, &op->place);
-    return op_wait(op, OP_WAITS_QUEUED, next);
+    run->statement = *statement;
+    run->statement.sql = arena_copy(&op->arena, statement->sql, strlen(statement->sql));
+    return store_run_send(store, run, next);
 }
 
 bool store_check(struct op *op, enum store_effect effect)
@@ -207,7 +206,8 @@ bool store_init(struct store *store, struct loop *loop, const struct config *con
     snprintf(store->read_setup, sizeof(store->read_setup), "%s; set statement_timeout=%d",
              point_settings, config->request_timeout_ms);
     snprintf(store->query_setup, sizeof(store->query_setup),
-             "set jit=off; set client_min_messages=warning; set statement_timeout=%d",
+             "set jit=off; set client_min_messages=warning; set "
+             "statement_timeout=%d; " PGIO_PREPARE_LIMIT,
              config->request_timeout_ms);
     init_pool(store, &store->reads, "read", config->read_connections, store->read_setup);
     init_pool(store, &store->writes, "write", config->write_connections, store->read_setup);

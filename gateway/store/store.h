@@ -63,6 +63,25 @@ bool store_is_idle(const struct store *store);
 enum store_effect { STORE_READS, STORE_CHANGES };
 
 /*
+ * A statement on the query pool, from the moment it waits for a connection to its result. Part of
+ * its op's state, for work that sends one statement after another; store_query makes one for a
+ * single use.
+ */
+struct store_run {
+    struct pgio_call call;
+    struct op *op;
+    enum store_effect effect;
+    struct pgio_statement statement; /* sql must live as long as the op */
+    struct pgparams params;
+};
+
+/* Tie a zeroed run to its op. False and op->fault without memory. */
+bool store_run_init(struct store_run *run, struct op *op, enum store_effect effect) MUST_CHECK;
+
+/* Send it, after statement and params were filled; the next step finds op->result, as below. */
+enum op_next store_run_send(struct store *store, struct store_run *run, op_step *next);
+
+/*
  * Run a statement on the query pool; the next step finds op->result.
  *
  * Whatever the outcome, the next step runs: it calls store_check first. The statement's text and

@@ -399,7 +399,7 @@ static void take_results(struct write_batch *batch, const struct pgio_result *re
     }
 }
 
-static void resume_all(struct write_batch *batch, const struct pgio_result *result)
+static void resume_all(struct write_batch *batch, struct pgio_result *result)
 {
     for (unsigned i = 0; i < batch->count; i++)
         op_resume_with(batch->writes[i]->op, result, 0);
@@ -445,7 +445,7 @@ static bool must_send_again(const struct pgio_result *result)
            (result->outcome == PGIO_ERROR && sqlstate_class(result->sqlstate) == SQLSTATE_UNKNOWN);
 }
 
-static void batch_done(struct pgio_call *call, const struct pgio_result *result)
+static void batch_done(struct pgio_call *call, struct pgio_result *result)
 {
     struct write_batch *batch = container_of(call, struct write_batch, call);
     struct write_queue *queue = batch->queue;

@@ -141,8 +141,8 @@ class Gateway:
     def client(self, tls=False, key=wire.KEY):
         return wire.Client(self.https if tls else self.http, self.ca_file if tls else None, key)
 
-    def raw(self, timeout_s=wire.TIMEOUT_S):
-        return wire.Raw(self.http, timeout_s)
+    def raw(self, timeout_s=wire.TIMEOUT_S, tls=False):
+        return wire.Raw(self.https if tls else self.http, timeout_s, self.ca_file if tls else None)
 
     # Ending
 

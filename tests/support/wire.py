@@ -135,9 +135,13 @@ class Client:
 class Raw:
     """A bare connection for requests that no client would send."""
 
-    def __init__(self, base_url, timeout_s=TIMEOUT_S):
+    def __init__(self, base_url, timeout_s=TIMEOUT_S, ca_file=None):
+        """ca_file: speak TLS, with a server that this authority vouches for."""
         url = urllib.parse.urlsplit(base_url)
         self.socket = socket.create_connection((url.hostname, url.port), timeout=timeout_s)
+        if ca_file is not None:
+            context = ssl.create_default_context(cafile=ca_file)
+            self.socket = context.wrap_socket(self.socket, server_hostname=url.hostname)
         self.kept = b""
 
     def __enter__(self):
@@ -151,7 +155,7 @@ class Raw:
         return self
 
     def half_close(self):
-        self.socket.shutdown(socket.SHUT_WR)
+        socket.socket.shutdown(self.socket, socket.SHUT_WR)  # without a last word of TLS
         return self
 
     def more(self):

@@ -67,6 +67,29 @@ static void arena_memory_is_zeroed_and_aligned(void **state)
     arena_finish(&arena);
 }
 
+static void arena_starts_again_with_its_chunks(void **state)
+{
+    struct arena arena;
+
+    (void) state;
+    cleanups_run = 0;
+    arena_init(&arena, 1 << 20);
+    for (int round = 0; round < 100; round++) {
+        assert_true(arena_defer(&arena, count_cleanup, malloc(1)));
+        for (int i = 0; i < 100; i++) {
+            unsigned char *p = arena_alloc(&arena, 1000);
+            assert_non_null(p);
+            assert_int_equal(p[0] | p[999], 0);
+            memset(p, 0xff, 1000);
+        }
+        assert_non_null(arena_alloc(&arena, 600000)); /* given back each time */
+        arena_reset(&arena);
+        assert_int_equal(cleanups_run, round + 1);
+        assert_true(arena.used_bytes < 300000);
+    }
+    arena_finish(&arena);
+}
+
 static void buf_escapes_json_strings(void **state)
 {
     struct buf buf = {0};
@@ -212,6 +235,7 @@ int main(void)
         cmocka_unit_test(arena_refuses_past_its_ceiling),
         cmocka_unit_test(arena_runs_cleanups_even_when_it_cannot_note_them),
         cmocka_unit_test(arena_memory_is_zeroed_and_aligned),
+        cmocka_unit_test(arena_starts_again_with_its_chunks),
         cmocka_unit_test(buf_escapes_json_strings),
         cmocka_unit_test(buf_prints_extreme_numbers),
         cmocka_unit_test(slices_refuse_malformed_numbers),

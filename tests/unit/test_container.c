@@ -103,7 +103,7 @@ static void unknown_and_unsupported_members_are_refused_by_name(void **state)
         {"\"indexingPolicy\":{\"automatic\":1}", "automatic"},
         {"\"indexingPolicy\":{\"includedPaths\":{}}", "includedPaths"},
         {"\"indexingPolicy\":{\"includedPaths\":[{}]}", "includedPaths"},
-        {"\"indexingPolicy\":{\"includedPaths\":[{\"path\":\"/a\"}]}", "/a"},
+        {"\"indexingPolicy\":{\"includedPaths\":[{\"path\":\"/*\"},{\"path\":\"/a\"}]}", "/a"},
         {"\"indexingPolicy\":{\"includedPaths\":[{\"path\":\"/a/?\"}]}", "/*"},
         {"\"indexingPolicy\":{\"includedPaths\":[{\"path\":\"/*\"}],\"excludedPaths\":[{\"path\":"
          "\"/*\"}]}",
@@ -217,7 +217,7 @@ static void defaults_are_filled_in(void **state)
     assert_definition("{\"id\":\"c\"," KEY "}",
                       "{\"id\":\"c\",\"partitionKey\":{\"paths\":[\"/pk\"],\"kind\":\"Hash\","
                       "\"version\":1}," INDEXING "," CONFLICTS "}");
-    assert_true(settings.is_indexed);
+    assert_true(settings.indexing.is_indexed);
     assert_false(settings.has_default_ttl);
     assert_int_equal(settings.unique_key_count, 0);
     assert_int_equal(settings.partition_key.version, 1);
@@ -288,7 +288,7 @@ static void every_setting_is_kept(void **state)
     assert_int_equal(settings.conflict_mode, CONTAINER_CUSTOM);
     assert_definition("{\"id\":\"c\"," KEY ",\"indexingPolicy\":{\"indexingMode\":\"none\"}}",
                       NULL);
-    assert_false(settings.is_indexed);
+    assert_false(settings.indexing.is_indexed);
     assert_definition("{\"id\":\"c\"," KEY ",\"defaultTtl\":-1}", NULL);
     assert_true(settings.has_default_ttl);
     assert_int_equal(settings.default_ttl_s, CONTAINER_TTL_NO_DEFAULT);

@@ -17,7 +17,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-#define TURNS_MAX 2000
+#define TURNS_MAX_MS 20000
 
 static struct loop loop;
 
@@ -36,7 +36,7 @@ static int end(void **state)
 
 static void turn_until(const int *count, int wanted)
 {
-    for (int i = 0; i < TURNS_MAX && *count < wanted; i++)
+    for (int64_t start_ms = loop.now_ms; *count < wanted && loop.now_ms - start_ms < TURNS_MAX_MS;)
         loop_turn(&loop, 10);
     assert_int_equal(*count, wanted);
 }
@@ -233,6 +233,68 @@ static void a_queued_op_that_expires_leaves_its_queue(void **state)
     assert_int_equal(last_fault.status, 503);
     assert_int_equal(answered, 1);
     assert_int_equal(released, 1);
+}
+
+static int pieces;
+
+static enum op_next step_piece(struct op *op)
+{
+    stepped++;
+    return stepped < pieces ? op_yield(op, step_piece) : OP_DONE;
+}
+
+static int slices_of[2], finished;
+
+static void note_slice(struct loop_task *task);
+static struct loop_task computations[2] = {{.run = note_slice}, {.run = note_slice}};
+
+static void note_slice(struct loop_task *task)
+{
+    int which = task == &computations[1];
+
+    if (++slices_of[which] < 5)
+        loop_defer(&loop, task, note_slice);
+    else
+        finished++;
+}
+
+static void computations_take_turns(void **state)
+{
+    (void) state;
+    finished = slices_of[0] = slices_of[1] = 0;
+    loop_defer(&loop, &computations[0], note_slice);
+    loop_defer(&loop, &computations[1], note_slice);
+    while (finished < 2) {
+        int before = slices_of[0] + slices_of[1];
+        loop_turn(&loop, -1); /* does not wait: there is something to do */
+        assert_int_equal(slices_of[0] + slices_of[1], before + 1);
+        assert_true(abs(slices_of[0] - slices_of[1]) <= 1);
+    }
+}
+
+static void an_op_that_yields_goes_on(void **state)
+{
+    (void) state;
+    pieces = 4;
+    op_start(make_op(), step_piece, 10000);
+    assert_int_equal(stepped, 1);
+    turn_until(&answered, 1);
+    assert_int_equal(stepped, 4);
+    assert_int_equal(last_fault.status, 0);
+    assert_int_equal(released, 1);
+}
+
+static void an_op_that_yields_ends_with_its_deadline(void **state)
+{
+    (void) state;
+    pieces = 1000000000;
+    op_start(make_op(), step_piece, 20);
+    turn_until(&answered, 1);
+    assert_int_equal(last_fault.status, 503);
+    turn_until(&released, 1);
+    int until = stepped;
+    loop_turn(&loop, 0);
+    assert_int_equal(stepped, until);
 }
 
 /* ---- peers ---- */
@@ -484,6 +546,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_write_past_its_deadline_is_unknown_and_lives_on, begin,
                                         end),
         cmocka_unit_test_setup_teardown(a_queued_op_that_expires_leaves_its_queue, begin, end),
+        cmocka_unit_test_setup_teardown(computations_take_turns, begin, end),
+        cmocka_unit_test_setup_teardown(an_op_that_yields_goes_on, begin, end),
+        cmocka_unit_test_setup_teardown(an_op_that_yields_ends_with_its_deadline, begin, end),
         cmocka_unit_test_setup_teardown(a_refused_connection_is_told, begin_peers, end_peers),
         cmocka_unit_test_setup_teardown(a_peer_that_hangs_costs_its_timeout_only, begin_peers,
                                         end_peers),

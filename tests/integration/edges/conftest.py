@@ -1,11 +1,24 @@
 """A database, a container and one item that no refused request may change."""
 
 import pytest
+from support.gateway import Gateway
+
+ARRIVAL_S = 4  # a request that has not arrived whole by then is refused
+IDLE_S = 6  # an idle connection is closed
 
 WORDS = {
     400: "BadRequest", 401: "Unauthorized", 403: "Forbidden", 404: "NotFound", 405: "MethodNotAllowed",
-    409: "Conflict", 412: "PreconditionFailed", 413: "RequestEntityTooLarge",
+    408: "RequestTimeout", 409: "Conflict", 412: "PreconditionFailed", 413: "RequestEntityTooLarge",
+    414: "UriTooLong", 431: "RequestHeaderFieldsTooLarge", 505: "HttpVersionNotSupported",
 }
+
+
+@pytest.fixture(scope="session")
+def gateway(postgres):
+    """One that waits for nobody long."""
+    args = ["--arrival-timeout-ms", str(ARRIVAL_S * 1000), "--connection-timeout-s", str(IDLE_S)]
+    with Gateway(postgres, args=args) as running:
+        yield running
 
 
 def refused(answer, *statuses):

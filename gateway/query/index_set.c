@@ -1,0 +1,435 @@
+#include "query/index_set.h"
+
+#include "model/json.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "base/banned.h"
+
+/* More subtrees than this to leave out are left to a function. */
+#define SUBTREES_MAX 16
+/* Pairs of rank and key in one index row: 3 × 812 bytes and the rest stay below its 2,704. */
+#define COMPOSITE_HELD_MAX 3
+
+/* The set ------------------------------------------------------------------------------------- */
+
+/* Room for one more; doubles. The old list stays in the arena. */
+static void *grow(void *list, size_t count, size_t *room, size_t size, struct arena *arena)
+{
+    void *longer;
+
+    if (count < *room)
+        return list;
+    longer = arena_alloc(arena, (*room > 0 ? 2 * *room : 4) * size);
+    if (longer == NULL)
+        return NULL;
+    if (count > 0)
+        memcpy(longer, list, count * size);
+    *room = *room > 0 ? 2 * *room : 4;
+    return longer;
+}
+
+static bool add_range(struct index_set *set, struct slice spec, struct arena *arena,
+                      struct fault *fault)
+{
+    struct index_path *ranges =
+        grow(set->ranges, set->range_count, &set->range_room, sizeof(*ranges), arena);
+
+    if (ranges == NULL)
+        return fault_set_oom(fault);
+    set->ranges = ranges;
+    return index_path_parse(&ranges[set->range_count++], spec, arena, fault);
+}
+
+/* Specs of composite indexes are policies that have one index only. */
+static bool parse_composite(struct index_composite *composite, struct slice spec,
+                            struct arena *arena, struct fault *fault)
+{
+    struct index_policy policy;
+
+    if (!index_policy_parse(&policy, spec, arena, fault))
+        return false;
+    if (policy.composite_count != 1)
+        return fault_set(fault, 500, SUB_NONE, "a stored composite index is damaged");
+    *composite = policy.composites[0];
+    return true;
+}
+
+static bool add_composite(struct index_set *set, struct slice spec, struct arena *arena,
+                          struct fault *fault)
+{
+    struct index_composite *composites = grow(set->composites, set->composite_count,
+                                              &set->composite_room, sizeof(*composites), arena);
+
+    if (composites == NULL)
+        return fault_set_oom(fault);
+    set->composites = composites;
+    return parse_composite(&composites[set->composite_count++], spec, arena, fault);
+}
+
+static bool read_commons(struct index_statistics *statistics, struct slice list,
+                         struct arena *arena, struct fault *fault)
+{
+    struct index_common *commons;
+    struct json_cursor cursor;
+    struct slice pair, value, frequency;
+    struct json_text text;
+    size_t count = 0;
+
+    if (slice_is_absent(list))
+        return true;
+    if (!json_validate(list, JSON_DEPTH_MAX, &text, fault))
+        return false;
+    cursor = json_iterate(text.root);
+    while (json_next_element(&cursor, &pair))
+        count++;
+    commons = arena_alloc(arena, (count + 1) * sizeof(*commons));
+    if (commons == NULL)
+        return fault_set_oom(fault);
+    statistics->commons = commons;
+    cursor = json_iterate(text.root);
+    while (json_next_element(&cursor, &pair)) {
+        struct json_cursor inner = json_iterate(pair);
+        struct index_common *common = &commons[statistics->common_count++];
+        if (!json_next_element(&inner, &value) || !json_next_element(&inner, &frequency))
+            return fault_set(fault, 500, SUB_NONE, "stored statistics are damaged");
+        char *copy = arena_copy(arena, value.ptr, value.len);
+        if (copy == NULL)
+            return fault_set_oom(fault);
+        common->json = slice_make(copy, value.len);
+        common->frequency = json_number(frequency);
+    }
+    return true;
+}
+
+static bool add_statistics(struct index_set *set, struct slice spec, struct slice commons,
+                           struct arena *arena, struct fault *fault)
+{
+    struct index_statistics *statistics = grow(set->statistics, set->statistics_count,
+                                               &set->statistics_room, sizeof(*statistics), arena);
+
+    if (statistics == NULL)
+        return fault_set_oom(fault);
+    set->statistics = statistics;
+    statistics += set->statistics_count++;
+    *statistics = (struct index_statistics){0};
+    return index_path_parse(&statistics->path, spec, arena, fault) &&
+           read_commons(statistics, commons, arena, fault);
+}
+
+bool index_set_add(struct index_set *set, enum index_kind kind, struct slice spec,
+                   struct slice common, struct arena *arena, struct fault *fault)
+{
+    switch (kind) {
+    case INDEX_CONTAINMENT:
+        set->has_containment = true;
+        return index_rules_parse(&set->contained, spec, arena, fault);
+    case INDEX_RANGE:
+        return add_range(set, spec, arena, fault);
+    case INDEX_COMPOSITE:
+        return add_composite(set, spec, arena, fault);
+    case INDEX_STATISTICS:
+        return add_statistics(set, spec, common, arena, fault);
+    }
+    return fault_set(fault, 500, SUB_NONE, "a stored index is of an unknown kind");
+}
+
+bool index_set_contains(const struct index_set *set, const struct index_path *path,
+                        enum index_reach reach)
+{
+    if (!set->has_containment || path->count == 0 || index_step_is_system(&path->steps[0]))
+        return false;
+    return index_policy_covers(&set->contained, path, reach);
+}
+
+bool index_set_has_range(const struct index_set *set, const struct index_path *path)
+{
+    for (size_t i = 0; i < set->range_count; i++) {
+        if (index_path_equals(&set->ranges[i], path))
+            return true;
+    }
+    return false;
+}
+
+const struct index_composite *index_set_composite(const struct index_set *set,
+                                                  const struct index_key *keys, size_t count,
+                                                  bool *is_reversed)
+{
+    return index_composite_find(set->composites, set->composite_count, keys, count, is_reversed);
+}
+
+static bool json_equals_scalar(struct slice json, const cJSON *value)
+{
+    switch (json_type(json)) {
+    case JSON_NULL:
+        return cJSON_IsNull(value);
+    case JSON_FALSE:
+        return cJSON_IsFalse(value);
+    case JSON_TRUE:
+        return cJSON_IsTrue(value);
+    case JSON_NUMBER:
+        return cJSON_IsNumber(value) && json_number(json) == value->valuedouble;
+    case JSON_STRING:
+        return cJSON_IsString(value) &&
+               json_string_equals(json, slice_from_text(value->valuestring));
+    case JSON_ARRAY:
+    case JSON_OBJECT:
+        break;
+    }
+    return false;
+}
+
+double index_set_frequency(const struct index_set *set, const struct index_path *path,
+                           const cJSON *value)
+{
+    for (size_t i = 0; i < set->statistics_count; i++) {
+        const struct index_statistics *statistics = &set->statistics[i];
+        if (!index_path_equals(&statistics->path, path))
+            continue;
+        for (size_t j = 0; j < statistics->common_count; j++) {
+            if (json_equals_scalar(statistics->commons[j].json, value))
+                return statistics->commons[j].frequency;
+        }
+    }
+    return 0;
+}
+
+/* Expressions --------------------------------------------------------------------------------- */
+
+static void append_literal(struct buf *sql, struct slice text)
+{
+    buf_append_char(sql, '\'');
+    for (size_t i = 0; i < text.len; i++) {
+        if (text.ptr[i] == '\'')
+            buf_append_char(sql, '\'');
+        buf_append_char(sql, text.ptr[i]);
+    }
+    buf_append_char(sql, '\'');
+}
+
+static void append_column(struct buf *sql, const char *alias, const char *column)
+{
+    if (alias[0] != '\0')
+        buf_printf(sql, "%s.", alias);
+    buf_append_text(sql, column);
+}
+
+void index_append_value(struct buf *sql, const char *alias, const struct index_path *path)
+{
+    append_column(sql, alias, "doc");
+    for (size_t i = 0; i < path->count; i++) {
+        assert(!path->steps[i].is_element);
+        buf_append_text(sql, "->");
+        append_literal(sql, path->steps[i].name);
+    }
+}
+
+static void append_call(struct buf *sql, const char *function, const char *alias,
+                        const struct index_path *path)
+{
+    buf_printf(sql, "orrery.%s(", function);
+    index_append_value(sql, alias, path);
+    buf_append_char(sql, ')');
+}
+
+void index_append_rank(struct buf *sql, const char *alias, const struct index_path *path)
+{
+    append_call(sql, "value_rank", alias, path);
+}
+
+void index_append_key(struct buf *sql, const char *alias, const struct index_path *path)
+{
+    append_call(sql, "value_key", alias, path);
+}
+
+bool index_path_is_ts(const struct index_path *path)
+{
+    return path->count == 1 && !path->steps[0].is_element &&
+           slice_equals_text(path->steps[0].name, "_ts");
+}
+
+bool index_path_can_range(const struct index_path *path)
+{
+    if (path->count == 0 || (index_step_is_system(&path->steps[0]) && !index_path_is_ts(path)))
+        return false;
+    for (size_t i = 0; i < path->count; i++) {
+        if (path->steps[i].is_element)
+            return false;
+    }
+    return true;
+}
+
+static void append_subtree(struct buf *sql, const struct index_path *path)
+{
+    buf_append_text(sql, " #- array[");
+    for (size_t i = 0; i < path->count; i++) {
+        if (i > 0)
+            buf_append_char(sql, ',');
+        append_literal(sql, path->steps[i].name);
+    }
+    buf_append_char(sql, ']');
+}
+
+/*
+ * The document without what the rules leave out. Taking out subtrees is quick; for all other shapes
+ * there is a function, which costs more per document.
+ */
+static void append_contained(struct buf *sql, const char *alias, const struct index_policy *rules)
+{
+    struct arena arena;
+    struct index_path paths[SUBTREES_MAX];
+    struct buf text = {0};
+    size_t count;
+
+    arena_init(&arena, 1 << 20);
+    if (index_rules_subtrees(rules, paths, SUBTREES_MAX, &count, &arena)) {
+        buf_append_text(sql, count > 0 ? "(" : "");
+        append_column(sql, alias, "doc");
+        for (size_t i = 0; i < count; i++)
+            append_subtree(sql, &paths[i]);
+        buf_append_text(sql, count > 0 ? ")" : "");
+    } else {
+        index_rules_append(&text, rules);
+        buf_append_text(sql, "orrery.doc_pruned(");
+        append_column(sql, alias, "doc, ");
+        append_literal(sql, buf_slice(&text));
+        buf_append_text(sql, "::jsonb)");
+    }
+    sql->has_failed |= text.has_failed;
+    buf_finish(&text);
+    arena_finish(&arena);
+}
+
+void index_set_append_containment(const struct index_set *set, struct buf *sql)
+{
+    if (set == NULL || !set->has_containment)
+        append_column(sql, "i", "doc");
+    else
+        append_contained(sql, "i", &set->contained);
+}
+
+/* Specs --------------------------------------------------------------------------------------- */
+
+void index_spec_append_path(struct buf *spec, const struct index_path *path)
+{
+    index_path_append(spec, path);
+}
+
+void index_spec_append_composite(struct buf *spec, const struct index_composite *composite)
+{
+    struct buf path = {0};
+
+    buf_append_text(spec, "{\"compositeIndexes\":[[");
+    for (size_t i = 0; i < composite->count; i++) {
+        path.len = 0;
+        index_path_append(&path, &composite->keys[i].path);
+        buf_append_text(spec, i > 0 ? ",{\"path\":" : "{\"path\":");
+        buf_append_json_string(spec, buf_slice(&path));
+        buf_printf(spec, ",\"order\":\"%s\"}",
+                   composite->keys[i].is_descending ? "descending" : "ascending");
+    }
+    buf_append_text(spec, "]]}");
+    spec->has_failed |= path.has_failed;
+    buf_finish(&path);
+}
+
+void index_spec_append_rules(struct buf *spec, const struct index_policy *policy)
+{
+    index_rules_append(spec, policy);
+}
+
+/* Definitions --------------------------------------------------------------------------------- */
+
+static const char *direction(bool is_descending)
+{
+    return is_descending ? " desc" : "";
+}
+
+static void append_order(struct buf *sql, const struct index_key *key)
+{
+    if (index_path_is_ts(&key->path)) {
+        buf_printf(sql, "ts%s, ", direction(key->is_descending));
+        return;
+    }
+    index_append_rank(sql, "", &key->path);
+    buf_printf(sql, "%s, ", direction(key->is_descending));
+    index_append_key(sql, "", &key->path);
+    buf_printf(sql, "%s, ", direction(key->is_descending));
+}
+
+static void append_btree(struct buf *sql, const struct index_key *keys, size_t count)
+{
+    buf_append_text(sql, "(range_id, ");
+    for (size_t i = 0; i < count; i++)
+        append_order(sql, &keys[i]);
+    buf_printf(sql, "rid%s) where not deleted", direction(keys[0].is_descending));
+}
+
+size_t index_composite_held(const struct index_composite *composite)
+{
+    size_t count = 0;
+
+    while (count < composite->count && count < COMPOSITE_HELD_MAX &&
+           index_path_can_range(&composite->keys[count].path))
+        count++;
+    return count;
+}
+
+static bool append_range_definition(struct buf *sql, struct slice spec, struct arena *arena,
+                                    struct fault *fault)
+{
+    struct index_key key = {0};
+
+    if (!index_path_parse(&key.path, spec, arena, fault))
+        return false;
+    if (!index_path_can_range(&key.path))
+        return fault_set(fault, 500, SUB_NONE, "there can be no range index on %.*s",
+                         FAULT_QUOTE(spec));
+    append_btree(sql, &key, 1);
+    return true;
+}
+
+static bool append_composite_definition(struct buf *sql, struct slice spec, struct arena *arena,
+                                        struct fault *fault)
+{
+    struct index_composite composite;
+
+    if (!parse_composite(&composite, spec, arena, fault))
+        return false;
+    size_t held = index_composite_held(&composite);
+    if (held == 0)
+        return fault_set(fault, 500, SUB_NONE, "there can be no such composite index");
+    append_btree(sql, composite.keys, held);
+    return true;
+}
+
+bool index_append_definition(struct buf *sql, enum index_kind kind, struct slice spec,
+                             struct arena *arena, struct fault *fault)
+{
+    struct index_policy rules;
+    struct index_path path;
+
+    switch (kind) {
+    case INDEX_CONTAINMENT:
+        if (!index_rules_parse(&rules, spec, arena, fault))
+            return false;
+        buf_append_text(sql, "using gin (");
+        append_contained(sql, "", &rules);
+        buf_append_text(sql,
+                        " jsonb_path_ops) with (fastupdate = on, gin_pending_list_limit = 1024)");
+        return true;
+    case INDEX_RANGE:
+        return append_range_definition(sql, spec, arena, fault);
+    case INDEX_COMPOSITE:
+        return append_composite_definition(sql, spec, arena, fault);
+    case INDEX_STATISTICS:
+        if (!index_path_parse(&path, spec, arena, fault))
+            return false;
+        buf_append_char(sql, '(');
+        index_append_value(sql, "", &path);
+        buf_append_char(sql, ')');
+        return true;
+    }
+    return fault_set(fault, 500, SUB_NONE, "a stored index is of an unknown kind");
+}
