@@ -17,6 +17,7 @@ DOORS = {
     "microhttpd.h": ("http/server.c", "http/refusals.c", "http/refusals.h"),
     "libpq-fe.h": ("loop/pgio.c", "loop/pgsession.c"),
     "curl/curl.h": ("loop/peer.c",),
+    "pcre2.h": ("query/regex.c",),
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.MULTILINE)
 SECTION = re.compile(r"^## 2\..*?(?=^## 3\.)", re.MULTILINE | re.DOTALL)

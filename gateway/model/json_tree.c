@@ -213,12 +213,15 @@ static void print_children(struct buf *out, const cJSON *tree)
     }
 }
 
+/* Whole numbers that a double holds exactly are most of all, and cheap. */
 static void print_number(struct buf *out, double number)
 {
     char text[JSON_NUMBER_BYTES];
 
     if (!isfinite(number))
         buf_append_text(out, "null");
+    else if (fabs(number) < 0x1p53 && number == (double) (int64_t) number)
+        buf_append_i64(out, (int64_t) number);
     else
         buf_append(out, text, json_print_double(number, text));
 }

@@ -1,15 +1,44 @@
 #include "query/eval.h"
 
 #include "query/functions.h"
+#include "query/groups.h"
+#include "query/rows.h"
 
 #include <math.h>
 
 #include "base/banned.h"
 
-void eval_init(struct eval *eval, struct arena *arena, const cJSON *document, struct fault *fault)
+void eval_init(struct eval *eval, struct arena *arena, const cJSON **slots, struct fault *fault)
 {
-    *eval = (struct eval){
-        .arena = arena, .document = document, .steps_left = EVAL_STEPS_MAX, .fault = fault};
+    *eval =
+        (struct eval){.arena = arena, .slots = slots, .steps_left = EVAL_STEPS_MAX, .fault = fault};
+}
+
+void eval_item(struct eval *eval, const cJSON *item)
+{
+    eval->slots[0] = item;
+    eval->steps_left = EVAL_STEPS_MAX;
+}
+
+bool eval_spend(struct eval *eval, size_t steps)
+{
+    if (eval->has_failed)
+        return false;
+    if (steps > eval->steps_left) {
+        eval->has_failed = true;
+        return fault_set(eval->fault, 400, SUB_NONE,
+                         "the expression needs more work than is allowed for one document");
+    }
+    eval->steps_left -= steps;
+    return true;
+}
+
+const cJSON *eval_oom(struct eval *eval)
+{
+    if (!eval->has_failed)
+        fault_set_oom(eval->fault);
+    eval->has_failed = true;
+    return NULL;
 }
 
 /* Member of an object; anything else has none. */
@@ -234,7 +263,7 @@ static const cJSON *like(struct eval *eval, const struct ast *node)
 
     if (text == NULL || pattern == NULL || !cJSON_IsString(text) || !cJSON_IsString(pattern))
         return NULL;
-    return value_bool(value_like(eval, value_text(text), value_text(pattern), node->escape));
+    return value_bool(eval_like(eval, value_text(text), value_text(pattern), node->escape));
 }
 
 /* Undefined elements and members disappear. */
@@ -251,12 +280,19 @@ static const cJSON *list(struct eval *eval, const struct ast *node, int type)
     return result.node;
 }
 
+/* Arguments of most calls need no memory. */
+#define ARGS_FEW 4
+
 static const cJSON *call(struct eval *eval, const struct ast *node)
 {
     const struct function *function = node->function;
-    const cJSON **args = arena_alloc(eval->arena, (node->child_count + 1) * sizeof(cJSON *));
+    const cJSON *few[ARGS_FEW], **args = few;
     size_t count = 0;
 
+    if (node->aggregate != 0)
+        return eval->aggregates != NULL ? eval->aggregates[node->aggregate - 1] : NULL;
+    if (node->child_count > ARGS_FEW)
+        args = arena_alloc(eval->arena, node->child_count * sizeof(cJSON *));
     if (args == NULL)
         return eval_oom(eval);
     for (const struct ast *child = node->children; child != NULL; child = child->next) {
@@ -265,7 +301,139 @@ static const cJSON *call(struct eval *eval, const struct ast *node)
             return NULL;
         count++;
     }
-    return eval->has_failed ? NULL : function->evaluate(eval, args, count);
+    if (eval->has_failed)
+        return NULL;
+    eval->call = node;
+    return function->evaluate(eval, args, count);
+}
+
+/* ---- Queries inside ---- */
+
+/* The value of one row, NULL for one that is no result; false to see no more of them. */
+typedef bool each_result(void *context, const cJSON *value);
+
+/* Results that are gathered first: aggregates, groups, DISTINCT. */
+static bool results_gathered(struct eval *eval, struct rows *rows, each_result *each, void *context)
+{
+    const struct groups_options options = {.bytes_max = EVAL_GROUPS_BYTES_MAX,
+                                           .in_order_of_rows = true};
+    struct groups *groups = groups_create(rows->query, &options, eval->fault);
+    bool goes_on = true;
+
+    if (groups == NULL)
+        return eval_oom(eval) != NULL;
+    while (goes_on && rows_next(rows))
+        goes_on = groups_add(groups, eval);
+    goes_on = goes_on && !eval->has_failed && groups_finish(groups, eval);
+    for (size_t i = 0; goes_on && i < groups_count(groups); i++) {
+        const cJSON *value = groups_project(groups, eval, i);
+
+        goes_on = !eval->has_failed && (value == NULL || each(context, value));
+    }
+    groups_destroy(groups);
+    return !eval->has_failed;
+}
+
+/* Every result of a query in an expression, in order. False when the eval failed. */
+static bool results_each(struct eval *eval, const struct ast_query *query, bool is_negated,
+                         each_result *each, void *context)
+{
+    const cJSON **aggregates = eval->aggregates, **group_keys = eval->group_keys;
+    struct rows rows;
+    bool goes_on = true;
+
+    /* Whatever the query around it has gathered is not this one's. */
+    eval->aggregates = eval->group_keys = NULL;
+    if (rows_begin(&rows, eval, query)) {
+        rows.is_negated = is_negated;
+        if (groups_are_needed(query))
+            goes_on = results_gathered(eval, &rows, each, context);
+        while (goes_on && rows_next(&rows)) {
+            const cJSON *value = rows_project(&rows);
+
+            goes_on = value == NULL || each(context, value);
+        }
+        rows_end(&rows);
+    }
+    eval->aggregates = aggregates;
+    eval->group_keys = group_keys;
+    return !eval->has_failed;
+}
+
+struct results {
+    struct eval *eval;
+    const cJSON *first, *last;
+    size_t count;
+    size_t wanted; /* of them, to be seen */
+};
+
+static bool result_note(void *context, const cJSON *value)
+{
+    struct results *results = context;
+
+    if (results->count++ == 0)
+        results->first = value;
+    results->last = value;
+    return results->count < results->wanted;
+}
+
+static struct results results_of(struct eval *eval, const struct ast *node, size_t wanted)
+{
+    struct results results = {.eval = eval, .wanted = wanted};
+
+    results_each(eval, node->query, node->kind == AST_ALL, result_note, &results);
+    return results;
+}
+
+/* The only result, or the first of those that are wanted. */
+static const cJSON *scalar_query(struct eval *eval, const struct ast *node)
+{
+    struct results results = results_of(eval, node, node->kind == AST_SUBQUERY ? 2 : 1);
+
+    if (node->kind == AST_SUBQUERY && results.count > 1 && !eval->has_failed) {
+        eval->has_failed = true;
+        fault_set(eval->fault, 400, SUB_NONE,
+                  "a scalar subquery has more than one result; use ARRAY, FIRST or LAST");
+    }
+    return results.first;
+}
+
+struct listing {
+    struct eval *eval;
+    struct value_list list;
+};
+
+static bool result_append(void *context, const cJSON *value)
+{
+    struct listing *listing = context;
+
+    return value_list_add(listing->eval, &listing->list, NULL, value_output(value));
+}
+
+const cJSON *eval_results(struct eval *eval, const struct ast_query *query)
+{
+    struct listing listing = {.eval = eval};
+
+    if (!value_list_begin(eval, &listing.list, cJSON_Array) ||
+        !results_each(eval, query, false, result_append, &listing))
+        return NULL;
+    return listing.list.node;
+}
+
+static const cJSON *query_value(struct eval *eval, const struct ast *node)
+{
+    switch (node->kind) {
+    case AST_EXISTS:
+        return value_bool(results_of(eval, node, 1).count > 0);
+    case AST_ALL:
+        return value_bool(results_of(eval, node, 1).count == 0);
+    case AST_ARRAY_QUERY:
+        return eval_results(eval, node->query);
+    case AST_LAST:
+        return results_of(eval, node, SIZE_MAX).last;
+    default:
+        return scalar_query(eval, node);
+    }
 }
 
 static const cJSON *expression(struct eval *eval, const struct ast *node)
@@ -280,8 +448,10 @@ static const cJSON *expression(struct eval *eval, const struct ast *node)
     case AST_PARAMETER:
         return node->value;
     case AST_ALIAS:
-        return eval->document;
+        return eval->slots[node->slot];
     case AST_MEMBER:
+        if (node->computed != NULL)
+            return eval_expression(eval, node->computed);
         return member(eval, eval_expression(eval, first), node->name.ptr);
     case AST_INDEX:
         value = eval_expression(eval, first);
@@ -315,13 +485,13 @@ static const cJSON *expression(struct eval *eval, const struct ast *node)
         return list(eval, node, cJSON_Array);
     case AST_OBJECT:
         return list(eval, node, cJSON_Object);
-    case AST_SUBQUERY: /* not reached yet: filter.c refuses them */
+    case AST_SUBQUERY:
     case AST_EXISTS:
     case AST_ARRAY_QUERY:
     case AST_ALL:
     case AST_FIRST:
     case AST_LAST:
-        return NULL;
+        return query_value(eval, node);
     }
     return NULL;
 }
@@ -330,6 +500,13 @@ const cJSON *eval_expression(struct eval *eval, const struct ast *node)
 {
     if (!eval_spend(eval, 1))
         return NULL;
+    if (node->group_key != 0 && eval->group_keys != NULL)
+        return eval->group_keys[node->group_key - 1];
     const cJSON *value = expression(eval, node);
     return eval->has_failed ? NULL : value;
+}
+
+const cJSON *eval_output(struct eval *eval, const struct ast *node)
+{
+    return value_output(eval_expression(eval, node));
 }

@@ -1,13 +1,8 @@
 /*
- * Expressions computed in memory, over one document.
+ * Expressions computed in memory, over one item and the rows made of it.
  *
- * For patch conditions and for the few queries on metadata; queries over items are compiled to SQL
- * instead.
- *
- * A value is a const cJSON *; undefined is NULL. Values are borrowed from the document, the query
- * or the arena, and never changed: a list that is computed holds shallow copies of its elements, so
- * that the members and elements of a document are shared, not copied. Strings are UTF-8 without
- * U+0000.
+ * The evaluator can do everything that the language has; what SQL does exactly is left to SQL. One
+ * eval serves a whole query: eval_item begins with the next item and its allowance of work.
  *
  * A failure (work or memory used up) is remembered in the eval; what is computed after it is
  * meaningless and the one who began asks once, at the end.
@@ -16,16 +11,16 @@
 #define ORRERY_QUERY_EVAL_H
 
 #include "base/arena.h"
-#include "base/buf.h"
 #include "base/compiler.h"
 #include "base/fault.h"
 #include "query/ast.h"
+#include "query/value.h"
 
 #include <cjson/cJSON.h>
 #include <stdint.h>
 
 /*
- * Steps one document may cost: nodes visited, values compared, bytes searched. About 50 ms, because
+ * Steps one item may cost: nodes visited, values compared, bytes searched. About 50 ms, because
  * nothing else runs on the loop meanwhile.
  */
 #define EVAL_STEPS_MAX 4000000
@@ -33,20 +28,54 @@
 /* Bytes of a string that is computed: twice the largest item. */
 #define EVAL_STRING_MAX 4194304
 
+/* Bytes that the groups of a query inside an expression may take. */
+#define EVAL_GROUPS_BYTES_MAX 16777216
+
+struct regex_cache;
+struct query_policies;
+
 struct eval {
-    struct arena *arena; /* computed values */
-    const cJSON *document;
+    struct arena *arena; /* computed values; may be replaced before eval_item, never between */
+    const cJSON *
+        *slots; /* values that sources bind, slot 0 the item; as many as the statement has */
+    /*
+     * While a group is projected: what its aggregates and keys are, by the numbers in the nodes.
+     * NULL otherwise, and then a key is computed as any expression.
+     */
+    const cJSON **aggregates;
+    const cJSON **group_keys;
+    int64_t now_us;                        /* clock of the request, microseconds since 1970 */
+    uint64_t seed;                         /* of RAND; moves on with every call */
+    const struct query_policies *policies; /* of the container; NULL: nothing is declared */
+    struct regex_cache *regexes; /* patterns compiled once for the query; NULL: for each call */
+    const struct ast *call;      /* the call whose function runs */
     size_t steps_left;
     bool has_failed;
     struct fault *fault;
 };
 
-/* Begin with a document; values and faults live in the arena and the fault given. */
-void eval_init(struct eval *eval, struct arena *arena, const cJSON *document, struct fault *fault);
+/*
+ * Begin.
+ *
+ * arena    computed values
+ * slots    borrowed, and written to; room for the statement's slot_count, or one for an expression
+ *          without subqueries
+ * fault    where a failure is told: 400 for too much work, 503 without memory
+ */
+void eval_init(struct eval *eval, struct arena *arena, const cJSON **slots, struct fault *fault);
+
+/* Go on with another item (borrowed; NULL for none) and a new allowance of steps. */
+void eval_item(struct eval *eval, const cJSON *item);
 
 /* The value of an expression that check_query has completed; NULL for undefined, and after a
  * failure. */
 const cJSON *eval_expression(struct eval *eval, const struct ast *node);
+
+/* The same as it leaves the evaluator: numbers that are not finite are undefined. */
+const cJSON *eval_output(struct eval *eval, const struct ast *node);
+
+/* All results of a query inside an expression, as an array; NULL after a failure. */
+const cJSON *eval_results(struct eval *eval, const struct ast_query *query);
 
 /* Spend steps; false once they are used up (400) or the eval failed before. */
 bool eval_spend(struct eval *eval, size_t steps);
@@ -54,50 +83,7 @@ bool eval_spend(struct eval *eval, size_t steps);
 /* Remember that memory ran out; gives NULL. */
 const cJSON *eval_oom(struct eval *eval);
 
-/* Values for cJSON's own types; NULL when memory is exhausted. */
-const cJSON *value_bool(bool truth);
-const cJSON *value_null(void);
-const cJSON *value_number(struct eval *eval, double number);
-const cJSON *value_string(struct eval *eval, struct slice text);
-
-/* Append to a string in the making; false, and 400, past EVAL_STRING_MAX. */
-bool value_text_append(struct eval *eval, struct buf *text, struct slice more);
-
-/* The text of a buffer, which is finished; NULL when building it failed. */
-const cJSON *value_string_take(struct eval *eval, struct buf *text);
-
-/* A list in the making: elements of an array, or members of an object when they have names. */
-struct value_list {
-    cJSON *node;
-    cJSON *last;
-};
-
-bool value_list_begin(struct eval *eval, struct value_list *list, int type);
-
-/* Append a shallow copy; undefined is skipped. `name` is borrowed, NULL in arrays; a repeated name
- * replaces. */
-bool value_list_add(struct eval *eval, struct value_list *list, const char *name,
-                    const cJSON *value);
-
-/* Arrays, objects, strings alike: deep equality with the language's rules. Neither may be
- * undefined. */
-bool value_equals(struct eval *eval, const cJSON *a, const cJSON *b);
-
-/* <0, 0, >0 for two of the same type among null, boolean, number and string; false where order is
- * undefined. */
-bool value_compare(struct eval *eval, const cJSON *a, const cJSON *b, int *order);
-
 /* Does the whole text match a LIKE pattern? escape is 0 for none. */
-bool value_like(struct eval *eval, struct slice text, struct slice pattern, uint32_t escape);
-
-static inline bool value_is_true(const cJSON *value)
-{
-    return value != NULL && cJSON_IsTrue(value);
-}
-
-static inline struct slice value_text(const cJSON *string)
-{
-    return slice_from_text(string->valuestring);
-}
+bool eval_like(struct eval *eval, struct slice text, struct slice pattern, uint32_t escape);
 
 #endif

@@ -49,17 +49,6 @@ bool query_body_parse(struct arena *arena, struct slice body, struct query_spec 
     return tree_parse(arena, value, &spec->parameters, fault);
 }
 
-/* Where the first subquery of an expression is; NULL when there is none. */
-static const struct ast *subquery_find(const struct ast *node)
-{
-    const struct ast *found = node->query != NULL ? node : NULL;
-
-    for (const struct ast *child = node->children; found == NULL && child != NULL;
-         child = child->next)
-        found = subquery_find(child);
-    return found;
-}
-
 static bool unsupported(const struct ast_query *query, enum ast_clause clause, const char *what,
                         struct fault *fault)
 {
@@ -70,7 +59,6 @@ static bool unsupported(const struct ast_query *query, enum ast_clause clause, c
 static bool clauses_are_served(const struct ast_query *query, struct fault *fault)
 {
     const struct ast_source *source = query->sources;
-    const struct ast *subquery = NULL;
 
     if (query->is_distinct)
         return unsupported(query, CLAUSE_DISTINCT, "DISTINCT", fault);
@@ -90,12 +78,6 @@ static bool clauses_are_served(const struct ast_query *query, struct fault *faul
         return unsupported(query, CLAUSE_ORDER, "ORDER BY", fault);
     if (query->offset != NULL)
         return unsupported(query, CLAUSE_OFFSET, "OFFSET LIMIT", fault);
-    if (query->projection != NULL)
-        subquery = subquery_find(query->projection);
-    if (subquery == NULL && query->where != NULL)
-        subquery = subquery_find(query->where);
-    if (subquery != NULL)
-        return diagnosis_unsupported(fault, query->text, subquery->span, "subquery");
     return true;
 }
 
@@ -116,6 +98,7 @@ static bool filter_check(struct arena *arena, struct ast_query *query, const cJS
 bool filter_parse_projecting(struct arena *arena, struct slice text, const cJSON *parameters,
                              struct filter *filter, struct fault *fault)
 {
+    filter->now_us = 0;
     return parser_query(arena, text, &filter->query, fault) &&
            filter_check(arena, &filter->query, parameters, fault);
 }
@@ -135,8 +118,24 @@ bool filter_parse(struct arena *arena, struct slice text, const cJSON *parameter
 bool filter_parse_condition(struct arena *arena, struct slice text, struct filter *filter,
                             struct fault *fault)
 {
+    filter->now_us = 0;
     return parser_condition(arena, text, &filter->query, fault) &&
            filter_check(arena, &filter->query, NULL, fault);
+}
+
+/* An eval over one document. False (503) without memory. */
+static bool eval_begin(struct eval *eval, const struct filter *filter, const cJSON *document,
+                       struct arena *arena, struct fault *fault)
+{
+    const cJSON **slots = arena_alloc(arena, filter->query.slot_count * sizeof(*slots));
+
+    if (slots == NULL)
+        return fault_set_oom(fault);
+    eval_init(eval, arena, slots, fault);
+    eval->now_us = filter->now_us;
+    eval->seed = (uint64_t) filter->now_us;
+    eval_item(eval, document);
+    return true;
 }
 
 bool filter_matches(const struct filter *filter, const cJSON *document, struct arena *arena,
@@ -147,7 +146,8 @@ bool filter_matches(const struct filter *filter, const cJSON *document, struct a
     *matches = true;
     if (filter->query.where == NULL)
         return true;
-    eval_init(&eval, arena, document, fault);
+    if (!eval_begin(&eval, filter, document, arena, fault))
+        return false;
     *matches = value_is_true(eval_expression(&eval, filter->query.where));
     return !eval.has_failed;
 }
@@ -160,7 +160,8 @@ bool filter_project(const struct filter *filter, const cJSON *document, struct a
     *value = document;
     if (filter->query.projection == NULL)
         return true;
-    eval_init(&eval, arena, document, fault);
-    *value = eval_expression(&eval, filter->query.projection);
+    if (!eval_begin(&eval, filter, document, arena, fault))
+        return false;
+    *value = eval_output(&eval, filter->query.projection);
     return !eval.has_failed;
 }

@@ -17,6 +17,7 @@
 
 struct filter {
     struct ast_query query;
+    int64_t now_us; /* what GetCurrent… tell; 0 until the owner sets it */
 };
 
 /* What a query's body says. */

@@ -27,12 +27,25 @@ enum function_kind {
     FUNCTION_SCORE,    /* in ORDER BY RANK only */
 };
 
+enum aggregate {
+    AGGREGATE_NONE,
+    AGGREGATE_COUNT,
+    AGGREGATE_SUM,
+    AGGREGATE_AVG,
+    AGGREGATE_MIN,
+    AGGREGATE_MAX,
+    AGGREGATE_COUNTIF,
+    AGGREGATE_MAKELIST,
+    AGGREGATE_MAKESET,
+};
+
 struct function {
     const char *name; /* as the documentation spells it; matched in any letter case */
     unsigned args_min, args_max;
     function_evaluate *evaluate;
     bool sees_undefined; /* otherwise an undefined argument makes the result undefined */
     enum function_kind kind;
+    enum aggregate aggregate; /* of FUNCTION_AGGREGATE */
 };
 
 /* NULL when the language has no such function. */
@@ -43,7 +56,7 @@ bool function_takes(const struct function *function, size_t args_count);
 /* "2", "2 to 3" or "at least 2". */
 void function_describe_arguments(const struct function *function, char *text, size_t size);
 
-/* functions_type.c, functions_math.c, functions_string.c, functions_array.c, functions_date.c */
+/* The files functions_….c. */
 /* clang-format off */
 #define FUNCTION_EVALUATORS(ROW)                                                                   \
     ROW(is_array) ROW(is_bool) ROW(is_defined) ROW(is_null) ROW(is_number) ROW(is_object)          \
@@ -65,7 +78,10 @@ void function_describe_arguments(const struct function *function, char *text, si
     ROW(array_min) ROW(array_max) ROW(array_median) ROW(object_to_array) ROW(set_intersect)        \
     ROW(set_union) ROW(set_difference) ROW(set_equal) ROW(datetime_add) ROW(datetime_diff)         \
     ROW(datetime_part) ROW(datetime_from_parts) ROW(datetime_bin) ROW(datetime_to_ticks)           \
-    ROW(datetime_to_timestamp) ROW(ticks_to_datetime) ROW(timestamp_to_datetime)
+    ROW(datetime_to_timestamp) ROW(ticks_to_datetime) ROW(timestamp_to_datetime)                   \
+    ROW(current_datetime) ROW(current_ticks) ROW(current_timestamp) ROW(datetime_format)           \
+    ROW(year) ROW(month) ROW(day) ROW(rand) ROW(regex_match) ROW(regex_extract)                    \
+    ROW(regex_extract_all) ROW(documentid) ROW(hash)
 /* clang-format on */
 
 #define ROW(name) function_evaluate function_##name;

@@ -182,8 +182,8 @@ static bool fraction(const char **at, int *ticks)
     return true;
 }
 
-/* YYYY-MM-DDThh:mm:ss[.fffffff][Z] */
-static bool datetime_parse(const cJSON *value, int64_t *ticks)
+/* YYYY-MM-DD, the separator given, hh:mm:ss[.fffffff][Z] */
+static bool parse_separated(const cJSON *value, char separator, int64_t *ticks)
 {
     struct date date = {0};
     int year;
@@ -192,13 +192,24 @@ static bool datetime_parse(const cJSON *value, int64_t *ticks)
         return false;
     const char *at = value->valuestring;
     if (!digits(&at, '\0', 4, &year) || !digits(&at, '-', 2, &date.month) ||
-        !digits(&at, '-', 2, &date.day) || !digits(&at, 'T', 2, &date.hour) ||
+        !digits(&at, '-', 2, &date.day) || !digits(&at, separator, 2, &date.hour) ||
         !digits(&at, ':', 2, &date.minute) || !digits(&at, ':', 2, &date.second) ||
         (*at == '.' && !fraction(&at, &date.fraction)))
         return false;
     at += *at == 'Z';
     date.year = year;
     return *at == '\0' && date_to_ticks(&date, ticks);
+}
+
+static bool datetime_parse(const cJSON *value, int64_t *ticks)
+{
+    return parse_separated(value, 'T', ticks);
+}
+
+/* What DateTimeFormat, YEAR, MONTH and DAY take: a blank may stand for the T. */
+static bool datetime_parse_any(const cJSON *value, int64_t *ticks)
+{
+    return parse_separated(value, 'T', ticks) || parse_separated(value, ' ', ticks);
 }
 
 /* Undefined outside the years that the text can say. */
@@ -382,4 +393,177 @@ const cJSON *function_timestamp_to_datetime(struct eval *eval, const cJSON *cons
         __builtin_mul_overflow(timestamp_ms, TICKS_PER_MS, &ticks))
         return NULL;
     return datetime_value(eval, ticks);
+}
+
+/* ---- The clock of the request: one value for all that is evaluated ---- */
+
+const cJSON *function_current_datetime(struct eval *eval, const cJSON *const *args, size_t count)
+{
+    (void) args, (void) count;
+    return datetime_value(eval, 10 * eval->now_us);
+}
+
+const cJSON *function_current_ticks(struct eval *eval, const cJSON *const *args, size_t count)
+{
+    (void) args, (void) count;
+    return value_number(eval, 10.0 * (double) eval->now_us);
+}
+
+const cJSON *function_current_timestamp(struct eval *eval, const cJSON *const *args, size_t count)
+{
+    (void) args, (void) count;
+    return value_number(eval, (double) floor_divide(eval->now_us, 1000));
+}
+
+/* ---- Parts by name, and free formats ---- */
+
+const cJSON *function_year(struct eval *eval, const cJSON *const *args, size_t count)
+{
+    int64_t ticks;
+
+    (void) count;
+    if (!datetime_parse_any(args[0], &ticks))
+        return NULL;
+    return value_number(eval, (double) date_from_ticks(ticks).year);
+}
+
+const cJSON *function_month(struct eval *eval, const cJSON *const *args, size_t count)
+{
+    int64_t ticks;
+
+    (void) count;
+    return datetime_parse_any(args[0], &ticks) ? value_number(eval, date_from_ticks(ticks).month)
+                                               : NULL;
+}
+
+const cJSON *function_day(struct eval *eval, const cJSON *const *args, size_t count)
+{
+    int64_t ticks;
+
+    (void) count;
+    return datetime_parse_any(args[0], &ticks) ? value_number(eval, date_from_ticks(ticks).day)
+                                               : NULL;
+}
+
+/* The fraction's first digits, for F without the zeros at their end. */
+static void format_fraction(struct buf *out, int fraction, unsigned digits_count, bool is_trimmed)
+{
+    char text[DATE_BYTES];
+    size_t len = digits_count;
+
+    snprintf(text, sizeof(text), "%07d", fraction);
+    while (is_trimmed && len > 0 && text[len - 1] == '0')
+        len--;
+    buf_append(out, text, len);
+}
+
+/* A name, or its first three letters. */
+static void format_name(struct buf *out, const char *name, unsigned count)
+{
+    buf_append(out, name, count == 3 ? 3 : strlen(name));
+}
+
+/* One specifier: a letter repeated. False for one that does not exist. */
+static bool format_part(struct buf *out, const struct date *date, int64_t ticks, char letter,
+                        unsigned count)
+{
+    static const char *const months[] = {"January",   "February", "March",    "April",
+                                         "May",       "June",     "July",     "August",
+                                         "September", "October",  "November", "December"};
+    static const char *const days[] = {"Thursday", "Friday",  "Saturday", "Sunday",
+                                       "Monday",   "Tuesday", "Wednesday"}; /* from 1970-01-01 */
+    int width = (int) (count < 2 ? count : 2);
+    int64_t day = floor_divide(ticks, TICKS_PER_DAY);
+
+    switch (letter) {
+    case 'y':
+        buf_printf(out, "%0*d", (int) count, (int) (count > 2 ? date->year : date->year % 100));
+        return true;
+    case 'M':
+        if (count > 2)
+            format_name(out, months[date->month - 1], count);
+        else
+            buf_printf(out, "%0*d", width, date->month);
+        return true;
+    case 'd':
+        if (count > 2)
+            format_name(out, days[day - 7 * floor_divide(day, 7)], count);
+        else
+            buf_printf(out, "%0*d", width, date->day);
+        return true;
+    case 'H':
+        buf_printf(out, "%0*d", width, date->hour);
+        return true;
+    case 'h':
+        buf_printf(out, "%0*d", width, (date->hour + 11) % 12 + 1);
+        return true;
+    case 'm':
+        buf_printf(out, "%0*d", width, date->minute);
+        return true;
+    case 's':
+        buf_printf(out, "%0*d", width, date->second);
+        return true;
+    case 't':
+        buf_append(out, date->hour < 12 ? "AM" : "PM", (size_t) width);
+        return true;
+    case 'f':
+    case 'F':
+        if (count <= 7)
+            format_fraction(out, date->fraction, count, letter == 'F');
+        return count <= 7;
+    default:
+        return false;
+    }
+}
+
+/* Longest run of one letter: the longest specifier is fffffff. */
+#define FORMAT_RUN_MAX 16
+
+/*
+ * Specifiers replaced, all else copied; \x is x, and so is what stands in quotes. False for a run
+ * that is no specifier, and for a quote or a backslash that begins nothing.
+ */
+static bool format_print(struct buf *out, const struct date *date, int64_t ticks, const char *at)
+{
+    while (*at != '\0') {
+        char letter = *at;
+        unsigned count = 0;
+
+        if (letter == '\\') {
+            if (*++at == '\0')
+                return false;
+            buf_append_char(out, *at++);
+        } else if (letter == '\'' || letter == '"') {
+            const char *end = strchr(at + 1, letter);
+            if (end == NULL)
+                return false;
+            buf_append(out, at + 1, (size_t) (end - at - 1));
+            at = end + 1;
+        } else if (strchr("yMdHhmstfF", letter) == NULL) {
+            buf_append_char(out, *at++);
+        } else {
+            for (; *at == letter; at++)
+                count++;
+            if (count > FORMAT_RUN_MAX || !format_part(out, date, ticks, letter, count))
+                return false;
+        }
+    }
+    return true;
+}
+
+const cJSON *function_datetime_format(struct eval *eval, const cJSON *const *args, size_t count)
+{
+    struct buf text = {0};
+    int64_t ticks;
+
+    (void) count;
+    if (!datetime_parse_any(args[0], &ticks) || !cJSON_IsString(args[1]) ||
+        !eval_spend(eval, value_text(args[1]).len))
+        return NULL;
+    struct date date = date_from_ticks(ticks);
+    if (!format_print(&text, &date, ticks, args[1]->valuestring)) {
+        buf_finish(&text);
+        return NULL;
+    }
+    return value_string_take(eval, &text);
 }

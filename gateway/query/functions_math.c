@@ -57,6 +57,17 @@ const cJSON *function_pi(struct eval *eval, const cJSON *const *args, size_t cou
     return value_number(eval, M_PI);
 }
 
+/* The next of a sequence that its seed decides: 53 bits of SplitMix64, in [0, 1). */
+const cJSON *function_rand(struct eval *eval, const cJSON *const *args, size_t count)
+{
+    (void) args, (void) count;
+    uint64_t bits = eval->seed += UINT64_C(0x9e3779b97f4a7c15);
+    bits = (bits ^ bits >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+    bits = (bits ^ bits >> 27) * UINT64_C(0x94d049bb133111eb);
+    bits ^= bits >> 31;
+    return value_number(eval, (double) (bits >> 11) * 0x1p-53);
+}
+
 const cJSON *function_atn2(struct eval *eval, const cJSON *const *args, size_t count)
 {
     if (!numbers(args, count))

@@ -467,7 +467,7 @@ static void string_print(struct eval *eval, struct buf *out, const char *string)
 }
 
 /* Compact JSON. Recursion goes as deep as a document or an expression may. */
-static void value_print(struct eval *eval, struct buf *out, const cJSON *value)
+static void json_print(struct eval *eval, struct buf *out, const cJSON *value)
 {
     if (eval->has_failed)
         return;
@@ -486,7 +486,7 @@ static void value_print(struct eval *eval, struct buf *out, const cJSON *value)
                 string_print(eval, out, child->string);
                 buf_append_char(out, ':');
             }
-            value_print(eval, out, child);
+            json_print(eval, out, child);
         }
         buf_append_char(out, is_array ? ']' : '}');
     } else {
@@ -504,13 +504,8 @@ const cJSON *function_to_string(struct eval *eval, const cJSON *const *args, siz
     (void) count;
     if (cJSON_IsString(args[0]))
         return args[0];
-    value_print(eval, &text, args[0]);
+    json_print(eval, &text, args[0]);
     return value_string_take(eval, &text);
-}
-
-static void tree_free(void *tree)
-{
-    cJSON_Delete(tree);
 }
 
 /* A string read as JSON of one kind; undefined when it is malformed or of another. */
@@ -528,10 +523,8 @@ static const cJSON *parsed(struct eval *eval, const cJSON *string, enum json_typ
         !json_validate(source, JSON_DEPTH_MAX, &text, &ignored) || json_type(text.root) < first ||
         json_type(text.root) > last)
         return NULL;
-    cJSON *tree = cJSON_ParseWithLength(text.root.ptr, text.root.len);
-    if (tree == NULL || !arena_defer(eval->arena, tree_free, tree))
-        return eval_oom(eval);
-    return tree;
+    const cJSON *tree = json_tree(eval->arena, text.root);
+    return tree != NULL ? tree : eval_oom(eval);
 }
 
 const cJSON *function_string_to_array(struct eval *eval, const cJSON *const *args, size_t count)

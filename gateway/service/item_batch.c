@@ -18,6 +18,7 @@
 
 #include "service/access.h"
 
+#include "base/clock.h"
 #include "model/charge.h"
 #include "model/patch.h"
 
@@ -193,10 +194,13 @@ static bool take_content(struct call *call, struct batch_operation *operation)
         return true;
     if (slice_is_absent(operation->body))
         return fault_set(fault, 400, SUB_NONE, "a patch of the batch lacks its resourceBody");
-    return patch_from_value(operation->body, &call->op.arena, &operation->patch, fault) &&
-           (slice_is_absent(operation->patch.condition) ||
-            filter_parse_condition(&call->op.arena, operation->patch.condition,
-                                   &operation->condition, fault));
+    if (!patch_from_value(operation->body, &call->op.arena, &operation->patch, fault) ||
+        (!slice_is_absent(operation->patch.condition) &&
+         !filter_parse_condition(&call->op.arena, operation->patch.condition, &operation->condition,
+                                 fault)))
+        return false;
+    operation->condition.now_us = 1000 * clock_unix_ms();
+    return true;
 }
 
 /* The key of one operation: its own member (a string that holds JSON, or an array), the body, or

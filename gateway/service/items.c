@@ -10,6 +10,7 @@
 #include "service/item_batch.h"
 #include "service/item_target.h"
 
+#include "base/clock.h"
 #include "model/charge.h"
 #include "model/etag.h"
 #include "model/patch.h"
@@ -396,6 +397,7 @@ enum op_next items_patch(struct op *op)
     if (!slice_is_absent(self->patch.condition) &&
         !filter_parse_condition(&op->arena, self->patch.condition, &self->condition, &op->fault))
         return OP_FAILED;
+    self->condition.now_us = 1000 * clock_unix_ms();
     return call_resolve(op, patch_aim);
 }
 
