@@ -1,6 +1,5 @@
 #include "loop/pgio.h"
 
-#include "base/clock.h"
 #include "base/log.h"
 
 #include <assert.h>
@@ -85,7 +84,7 @@ static size_t prepared_slot(const struct pgio *io, uint64_t key)
     return slot;
 }
 
-static bool is_prepared(const struct pgio *io, uint64_t key)
+bool pgio_is_prepared(const struct pgio *io, uint64_t key)
 {
     return io->prepared_capacity > 0 && io->prepared[prepared_slot(io, key)] == key;
 }
@@ -124,7 +123,7 @@ static void forget_statement(struct pgio *io, uint64_t forgotten)
     uint64_t *old = io->prepared;
     size_t capacity = io->prepared_capacity;
 
-    if (!is_prepared(io, forgotten))
+    if (!pgio_is_prepared(io, forgotten))
         return;
     old[prepared_slot(io, forgotten)] = 0;
     for (size_t i = 0; i < capacity; i++) {
@@ -299,16 +298,20 @@ static void take_error(struct pgio_result *result, const PGresult *rows)
 }
 
 /*
- * Collect what belongs to the first call in flight, up to its sync.
+ * Collect what belongs to the first call in flight: up to its sync, or where it has none, to the
+ * end of its last result.
  *
  * returns  false when more must arrive first
  */
-static bool read_call(struct pgio *io, struct pgio_result *result)
+static bool read_call(struct pgio *io, struct pgio_call *call, struct pgio_result *result)
 {
     while (PQisBusy(io->conn) == 0) {
         PGresult *rows = PQgetResult(io->conn);
-        if (rows == NULL)
-            continue; /* between the results of one call */
+        if (rows == NULL) {
+            if (--call->results_left == 0 && !call->has_sync)
+                return true;
+            continue;
+        }
         switch (PQresultStatus(rows)) {
         case PGRES_PIPELINE_SYNC:
             PQclear(rows);
@@ -318,7 +321,12 @@ static bool read_call(struct pgio *io, struct pgio_result *result)
             result->rows = rows;
             continue;
         case PGRES_COMMAND_OK:
+            if (call->results_left == 2)
+                call->is_preparing = false; /* done, and it stays whatever follows */
+            break;
         case PGRES_PIPELINE_ABORTED:
+            if (result->outcome == PGIO_ROWS)
+                result->outcome = PGIO_ABORTED;
             break;
         default:
             if (result->outcome == PGIO_ROWS)
@@ -361,7 +369,7 @@ static void read_results(struct pgio *io)
     while (io->state == PGIO_READY && !list_is_empty(&io->in_flight)) {
         struct pgio_call *call = list_entry(io->in_flight.next, struct pgio_call, place);
         struct pgio_result result = io->partial;
-        if (!read_call(io, &result)) {
+        if (!read_call(io, call, &result)) {
             io->partial = result;
             break;
         }
@@ -369,7 +377,7 @@ static void read_results(struct pgio *io)
         list_remove(&call->place);
         io->in_flight_count--;
         watch_patience(io);
-        if (result.outcome == PGIO_ERROR && call->is_preparing)
+        if (result.outcome != PGIO_ROWS && call->is_preparing)
             forget_statement(io, call->key);
         bool is_confused = is_out_of_step(&result);
         if (is_confused)
@@ -454,17 +462,23 @@ static bool queue_statement(struct pgio *io, struct pgio_call *call,
     char name[24];
 
     call->is_preparing = false;
-    if (statement->limit_ms > 0 && !queue_limit(io, statement->limit_ms))
-        return false;
+    call->results_left = 1;
+    if (statement->limit_ms > 0) {
+        call->results_left++;
+        if (!queue_limit(io, statement->limit_ms))
+            return false;
+    }
     if (statement->key == 0)
         return PQsendQueryParams(io->conn, statement->sql, count, arguments->types,
                                  arguments->values, arguments->lengths, arguments->formats, 1) == 1;
     snprintf(name, sizeof(name), "s%016llx", (unsigned long long) statement->key);
-    call->is_preparing = !is_prepared(io, statement->key);
-    if (call->is_preparing &&
-        (!note_prepared(io, statement->key) ||
-         PQsendPrepare(io->conn, name, statement->sql, count, arguments->types) != 1))
-        return false;
+    call->is_preparing = !pgio_is_prepared(io, statement->key);
+    if (call->is_preparing) {
+        call->results_left++;
+        if (!note_prepared(io, statement->key) ||
+            PQsendPrepare(io->conn, name, statement->sql, count, arguments->types) != 1)
+            return false;
+    }
     return PQsendQueryPrepared(io->conn, name, count, arguments->values, arguments->lengths,
                                arguments->formats, 1) == 1;
 }
@@ -489,14 +503,13 @@ static bool queue_call(struct pgio *io, struct pgio_call *call,
         arguments.types = (Oid *) (arguments.formats + count);
     }
     fill_arguments(&arguments, params);
-    bool is_queued = queue_statement(io, call, statement, &arguments, params->count) &&
-                     PQpipelineSync(io->conn) == 1;
+    bool is_queued = queue_statement(io, call, statement, &arguments, params->count);
     free(block);
     return is_queued;
 }
 
-bool pgio_send(struct pgio *io, struct pgio_call *call, const struct pgio_statement *statement,
-               const struct pgparams *params, pgio_done_fn *done)
+bool pgio_group_add(struct pgio *io, struct pgio_call *call, const struct pgio_statement *statement,
+                    const struct pgparams *params, pgio_done_fn *done)
 {
     if (io->state != PGIO_READY || params->bytes.has_failed)
         return false;
@@ -507,7 +520,7 @@ bool pgio_send(struct pgio *io, struct pgio_call *call, const struct pgio_statem
     }
     call->key = statement->key;
     call->done = done;
-    call->sent_us = clock_monotonic_us();
+    call->has_sync = false;
     if (!queue_call(io, call, statement, params)) {
         /* Half a call may be in the buffer: only a new connection is certain. */
         connection_lost(io);
@@ -516,7 +529,26 @@ bool pgio_send(struct pgio *io, struct pgio_call *call, const struct pgio_statem
     list_append(&io->in_flight, &call->place);
     if (++io->in_flight_count == 1)
         watch_patience(io);
-    flush(io);
+    return true;
+}
+
+void pgio_group_end(struct pgio *io)
+{
+    if (list_is_empty(&io->in_flight)) /* none was added, or the connection broke */
+        return;
+    list_entry(io->in_flight.prev, struct pgio_call, place)->has_sync = true;
+    if (PQpipelineSync(io->conn) != 1)
+        connection_lost(io);
+    else
+        flush(io);
+}
+
+bool pgio_send(struct pgio *io, struct pgio_call *call, const struct pgio_statement *statement,
+               const struct pgparams *params, pgio_done_fn *done)
+{
+    if (!pgio_group_add(io, call, statement, params, done))
+        return false;
+    pgio_group_end(io);
     return true;
 }
 

@@ -1,7 +1,8 @@
 /*
  * One PostgreSQL connection in pipeline mode, inside a loop.
  *
- * Calls are sent in order, each with a sync of its own, so a call that fails aborts no neighbour.
+ * Calls are sent in order, each with a sync of its own, so a call that fails aborts no neighbour;
+ * or several as one group, where the calls after one that fails are not run and say so.
  * Statements are prepared when first used on a connection and again after a reconnect; those made
  * for one request are not, so that a backend does not collect them. A connection that breaks tells
  * every call in flight that its end is unknown, and connects again, at first at once, then with
@@ -20,9 +21,10 @@
 #define SQLSTATE_BYTES 6
 
 enum pgio_outcome {
-    PGIO_ROWS,  /* rows are there, maybe none */
-    PGIO_ERROR, /* PostgreSQL refused: sqlstate and message say why; nothing was changed */
-    PGIO_LOST   /* the connection broke: a write may or may not have happened */
+    PGIO_ROWS,    /* rows are there, maybe none */
+    PGIO_ERROR,   /* PostgreSQL refused: sqlstate and message say why; nothing was changed */
+    PGIO_ABORTED, /* not run, because a call before it in its group failed */
+    PGIO_LOST     /* the connection broke: a write may or may not have happened */
 };
 
 struct pgio_result {
@@ -53,7 +55,7 @@ bool pgio_bool(const struct pgio_result *result, int row, int column);
  */
 struct pgio_statement {
     uint64_t key;    /* 0: made for one request, not prepared */
-    const char *sql; /* borrowed until the send returns */
+    const char *sql; /* borrowed until the send returns; may be NULL where it is prepared */
     /*
      * More than 0: the statement has this many milliseconds instead of the connection's
      * statement_timeout. The connection's setup_sql must hold PGIO_PREPARE_LIMIT.
@@ -73,8 +75,9 @@ struct pgio_call {
     struct list place;
     pgio_done_fn *done;
     uint64_t key;
-    bool is_preparing; /* a PREPARE precedes it, whose result comes first */
-    int64_t sent_us;
+    bool is_preparing;     /* a PREPARE precedes it, whose result comes first */
+    bool has_sync;         /* the last of its group, or alone */
+    unsigned results_left; /* of the PREPARE and of the statement */
 };
 
 enum pgio_state { PGIO_OFFLINE, PGIO_CONNECTING, PGIO_SETUP, PGIO_READY };
@@ -112,11 +115,22 @@ static inline bool pgio_is_ready(const struct pgio *io)
 }
 
 /*
- * Send a call. The parameters are copied by libpq.
+ * Send a call with a sync of its own. The parameters are copied by libpq.
  *
  * returns  false when the connection is not ready or there is no memory; done is then never called
  */
 bool pgio_send(struct pgio *io, struct pgio_call *call, const struct pgio_statement *statement,
                const struct pgparams *params, pgio_done_fn *done) MUST_CHECK;
+
+/*
+ * The same without a sync: pgio_group_end must follow before the loop goes on, and nothing but
+ * further calls of the group between. After a false, the earlier calls of the group have ended.
+ */
+bool pgio_group_add(struct pgio *io, struct pgio_call *call, const struct pgio_statement *statement,
+                    const struct pgparams *params, pgio_done_fn *done) MUST_CHECK;
+void pgio_group_end(struct pgio *io);
+
+/* Is the statement prepared there already? Then its text is not looked at. */
+bool pgio_is_prepared(const struct pgio *io, uint64_t key);
 
 #endif

@@ -462,7 +462,7 @@ static enum op_next batch_read(struct op *op)
     struct item_row row;
 
     for (op->row = 0; op->row == 0 || op->row < pgio_row_count(op->result); op->row++) {
-        switch (store_read_check(op, call->now_s, &row)) {
+        switch (store_read_many_check(op, call->now_s, &row)) {
         case STORE_READ_GONE:
             return call_resolve_again(op, batch_aim);
         case STORE_READ_FAULT:

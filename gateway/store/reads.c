@@ -10,21 +10,36 @@
 
 #include "base/banned.h"
 
-#define READ_COLUMNS \
-    "r.epoch, r.state, r.vector, r.default_ttl, i.etag, i.ts, i.ttl, i.rid, i.lsn, i.body "
+#define RANGE_COLUMNS "g.epoch, g.state, g.vector, g.default_ttl"
+#define ITEM_COLUMNS "i.etag, i.ts, i.ttl, i.rid, i.lsn, i.body"
 
 static const char read_one_sql[] =
-    "select 1::int4, " READ_COLUMNS "from orrery.ranges r left join orrery.items_%" PRIu32 " i "
-    "on i.range_id = r.range_id and i.pk = $2 and i.id = $3 and not i.deleted where r.range_id = "
-    "$1";
+    "select 1::int4, " RANGE_COLUMNS ", " ITEM_COLUMNS
+    " from orrery.ranges g left join orrery.items_%" PRIu32 " i on i.range_id = g.range_id "
+    "and i.pk = $2 and i.id = $3 and not i.deleted where g.range_id = $1";
 
 /* The limits keep a young table's plan from scanning a range once per key: schema/README.md. */
 static const char read_many_sql[] =
-    "select k.n::int4, " READ_COLUMNS
-    "from unnest($1::bigint[], $2::bytea[], $3::text[]) with ordinality k(range_id, pk, id, n) "
-    "cross join lateral (select * from orrery.ranges g where g.range_id = k.range_id limit 1) r "
+    "select k.n::int4, " RANGE_COLUMNS ", " ITEM_COLUMNS
+    " from unnest($1::bigint[], $2::bytea[], $3::text[]) with ordinality k(range_id, pk, id, n) "
+    "cross join lateral (select * from orrery.ranges r where r.range_id = k.range_id limit 1) g "
     "left join lateral (select * from orrery.items_%" PRIu32 " t where t.range_id = k.range_id "
     "and t.pk = k.pk and t.id = k.id and not t.deleted limit 1) i on true";
+
+/* The three of a group. The columns of the first, after its id, are where READ_EPOCH and so on say;
+ * those of an item follow READ_NUMBER. */
+enum { GROUP_RANGE_ID };
+
+static const char group_ranges_sql[] =
+    "select g.range_id, " RANGE_COLUMNS " from orrery.ranges g where g.range_id = any($1)";
+static const char group_one_sql[] =
+    "select 1::int4, " ITEM_COLUMNS " from orrery.items_%" PRIu32 " i "
+    "where i.range_id = $1 and i.pk = $2 and i.id = $3 and not i.deleted";
+static const char group_many_sql[] =
+    "select k.n::int4, " ITEM_COLUMNS
+    " from unnest($1::bigint[], $2::bytea[], $3::text[]) with ordinality k(range_id, pk, id, n) "
+    "cross join lateral (select * from orrery.items_%" PRIu32 " t where t.range_id = k.range_id "
+    "and t.pk = k.pk and t.id = k.id and not t.deleted limit 1) i";
 
 /* Keys of one container that wait. Kept only while there are some. */
 struct read_queue {
@@ -33,18 +48,41 @@ struct read_queue {
     struct list ops;
 };
 
+/* Keys of one container that are asked for by one statement. */
 struct read_batch {
+    struct list place; /* in its group, or among the spare ones */
+    struct pgio_call call;
+    struct store *store;
+    struct read_group *group; /* NULL: the statement reads the range, too */
+    uint32_t container;
+    unsigned count;
+    struct op *ops[STORE_READ_BATCH_MAX];
+};
+
+/*
+ * Statements that travel together, in one transaction and so in one snapshot: one for the ranges,
+ * then one for each container's items.
+ */
+struct read_group {
     struct list spare;
     struct pgio_call call;
     struct store *store;
-    unsigned count;
-    struct op *ops[STORE_READ_BATCH_MAX];
+    struct pgio_result ranges;
+    unsigned open; /* statements that have not ended */
+};
+
+/* What a read found, for the step that it resumes: op->waiting_for. */
+struct read_found {
+    const struct pgio_result *ranges, *items;
+    int range, item; /* rows; item -1: there is none */
+    int shift;       /* of the item's columns to the left of where READ_ETAG and so on say */
 };
 
 struct store_reads {
     struct list queues;
     struct list spare_queues;
     struct list spare_batches;
+    struct list spare_groups;
     struct pgparams params;
 };
 
@@ -57,6 +95,7 @@ struct store_reads *store_reads_create(void)
     list_init(&reads->queues);
     list_init(&reads->spare_queues);
     list_init(&reads->spare_batches);
+    list_init(&reads->spare_groups);
     return reads;
 }
 
@@ -72,7 +111,8 @@ void store_reads_destroy(struct store_reads *reads)
         return;
     assert(list_is_empty(&reads->queues));
     free_all(&reads->spare_queues, offsetof(struct read_queue, place));
-    free_all(&reads->spare_batches, offsetof(struct read_batch, spare));
+    free_all(&reads->spare_batches, offsetof(struct read_batch, place));
+    free_all(&reads->spare_groups, offsetof(struct read_group, spare));
     pgparams_finish(&reads->params);
     free(reads);
 }
@@ -111,45 +151,113 @@ enum op_next store_read(struct store *store, struct op *op, const struct item_ke
     return op_wait(op, OP_WAITS_QUEUED, next);
 }
 
+/* ---- ends ---- */
+
+static void free_batch(struct read_batch *batch)
+{
+    list_append(&batch->store->read_queues->spare_batches, &batch->place);
+}
+
+/* To the front of their queue again; those that were answered meanwhile only wanted this end. */
+static void put_back(struct read_batch *batch)
+{
+    struct read_queue *queue = find_queue(batch->store->read_queues, batch->container);
+    struct pgio_result lost = {.outcome = PGIO_LOST};
+
+    for (unsigned i = batch->count; i > 0; i--) {
+        struct op *op = batch->ops[i - 1];
+        if (op->is_answered || queue == NULL) {
+            op_resume_with(op, &lost, 0);
+        } else {
+            op->waits = OP_WAITS_QUEUED;
+            list_prepend(&queue->ops, &op->place);
+        }
+    }
+    free_batch(batch);
+}
+
+static void end_statement(struct read_group *group)
+{
+    if (group == NULL || --group->open > 0)
+        return;
+    pgio_result_finish(&group->ranges);
+    list_append(&group->store->read_queues->spare_groups, &group->spare);
+}
+
+static void ranges_done(struct pgio_call *call, struct pgio_result *result)
+{
+    struct read_group *group = container_of(call, struct read_group, call);
+
+    pgio_take(result, &group->ranges);
+    end_statement(group);
+}
+
+static int find_range(const struct pgio_result *ranges, int64_t range_id)
+{
+    int row = pgio_row_count(ranges) - 1;
+
+    while (row >= 0 && pgio_int8(ranges, row, GROUP_RANGE_ID) != range_id)
+        row--;
+    return row;
+}
+
+static void resume_found(struct op *op, const struct read_group *group, struct pgio_result *result,
+                         int row)
+{
+    struct read_found found = {
+        .ranges = result, .items = result, .range = row, .item = row, .shift = 0};
+    const struct item_key *key = op->waiting_for;
+
+    if (group != NULL && result->outcome == PGIO_ROWS) {
+        found.ranges = &group->ranges;
+        found.range = find_range(&group->ranges, key->range_id);
+        found.shift = READ_ETAG - READ_EPOCH;
+    }
+    op->waiting_for = &found;
+    op_resume_with(op, result, row);
+}
+
 static void batch_done(struct pgio_call *call, struct pgio_result *result)
 {
     struct read_batch *batch = container_of(call, struct read_batch, call);
-    struct store_reads *reads = batch->store->read_queues;
-    struct pgio_result none = {.outcome = PGIO_ROWS};
+    struct read_group *group = batch->group;
     struct op *ops[STORE_READ_BATCH_MAX];
     unsigned count = batch->count;
 
+    if (result->outcome == PGIO_ABORTED && group->ranges.outcome == PGIO_ROWS) {
+        put_back(batch); /* another container's statement failed before it */
+        end_statement(group);
+        return;
+    }
+    if (result->outcome == PGIO_ABORTED)
+        result = &group->ranges;
     /* Ops may ask for new reads at once: give the batch back before they run. */
     memcpy(ops, batch->ops, count * sizeof(ops[0]));
-    list_append(&reads->spare_batches, &batch->spare);
-    if (result->outcome == PGIO_ROWS) {
-        for (int row = 0; row < pgio_row_count(result); row++) {
-            int n = pgio_int4(result, row, READ_NUMBER) - 1;
-            assert(n >= 0 && n < (int) count && ops[n] != NULL);
-            struct op *op = ops[n];
-            ops[n] = NULL;
-            op_resume_with(op, result, row);
-        }
-        result = &none; /* a key without a row: its range is not there */
+    free_batch(batch);
+    for (int row = 0; row < pgio_row_count(result); row++) {
+        int n = pgio_int4(result, row, READ_NUMBER) - 1;
+        assert(n >= 0 && n < (int) count && ops[n] != NULL);
+        struct op *op = ops[n];
+        ops[n] = NULL;
+        resume_found(op, group, result, row);
     }
     for (unsigned i = 0; i < count; i++) {
         if (ops[i] != NULL)
-            op_resume_with(ops[i], result, 0);
+            resume_found(ops[i], group, result, -1);
     }
+    end_statement(group);
 }
 
-static struct read_batch *take_batch(struct store *store)
-{
-    struct list *spare = list_pop(&store->read_queues->spare_batches);
-    struct read_batch *batch =
-        spare != NULL ? list_entry(spare, struct read_batch, spare) : calloc(1, sizeof(*batch));
+/* ---- sending ---- */
 
-    if (batch != NULL) {
-        list_init(&batch->spare);
-        batch->store = store;
-        batch->count = 0;
-    }
-    return batch;
+static void *take_spare(struct list *spare, size_t offset, size_t size)
+{
+    struct list *place = list_pop(spare);
+    void *object = place != NULL ? (char *) place - offset : malloc(size);
+
+    if (object != NULL)
+        memset(object, 0, size);
+    return object;
 }
 
 static void put_many(struct pgparams *params, const struct item_key *const *keys, unsigned count)
@@ -197,77 +305,173 @@ enum op_next store_read_many(struct store *store, struct op *op, const struct it
     return store_query(store, op, STORE_READS, &statement, &params, next);
 }
 
-static void put_back(struct read_queue *queue, struct read_batch *batch)
+/*
+ * Take the oldest keys of a queue, at most that many.
+ *
+ * returns  NULL when there is no memory
+ */
+static struct read_batch *take_batch(struct store *store, struct read_queue *queue,
+                                     unsigned keys_max)
 {
-    for (unsigned i = batch->count; i > 0; i--) {
-        batch->ops[i - 1]->waits = OP_WAITS_QUEUED;
-        list_prepend(&queue->ops, &batch->ops[i - 1]->place);
-    }
-    list_append(&batch->store->read_queues->spare_batches, &batch->spare);
-}
-
-/* Send the oldest keys of a queue. False when that was not possible. */
-static bool send_batch(struct store *store, struct pgio *io, struct read_queue *queue)
-{
-    struct store_reads *reads = store->read_queues;
-    struct read_batch *batch = take_batch(store);
-    char sql[640];
+    struct read_batch *batch = take_spare(&store->read_queues->spare_batches,
+                                          offsetof(struct read_batch, place), sizeof(*batch));
 
     if (batch == NULL)
-        return false;
-    while (batch->count < STORE_READ_BATCH_MAX) {
+        return NULL;
+    batch->store = store;
+    batch->container = queue->container;
+    while (batch->count < keys_max) {
         struct list *at = list_pop(&queue->ops);
         if (at == NULL)
             break;
         batch->ops[batch->count] = list_entry(at, struct op, place);
         batch->ops[batch->count++]->waits = OP_WAITS_READ;
     }
-    bool is_lone = batch->count == 1;
+    return batch;
+}
+
+static bool add_batch(struct pgio *io, struct read_batch *batch)
+{
+    struct store *store = batch->store;
+    struct store_reads *reads = store->read_queues;
+    bool is_lone = batch->count == 1, is_alone = batch->group == NULL;
+    unsigned kind = is_alone  ? STATEMENT_READ_ONE
+                    : is_lone ? STATEMENT_GROUP_ONE
+                              : STATEMENT_GROUP_MANY;
+    char sql[640];
+    struct pgio_statement statement = {.key = store_statement_key(kind, batch->container),
+                                       .sql = sql};
+
+    if (!pgio_is_prepared(io, statement.key))
+        snprintf(sql, sizeof(sql),
+                 is_alone  ? read_one_sql
+                 : is_lone ? group_one_sql
+                           : group_many_sql,
+                 batch->container);
     pgparams_reset(&reads->params);
     put_keys(&reads->params, batch);
-    snprintf(sql, sizeof(sql), is_lone ? read_one_sql : read_many_sql, queue->container);
-    struct pgio_statement statement = {
-        .key = store_statement_key(is_lone ? STATEMENT_READ_ONE : STATEMENT_READ_MANY,
-                                   queue->container),
-        .sql = sql};
-    if (!pgio_send(io, &batch->call, &statement, &reads->params, batch_done)) {
-        put_back(queue, batch);
+    unsigned count = batch->count;
+    if (!pgio_group_add(io, &batch->call, &statement, &reads->params, batch_done))
         return false;
-    }
     store->read_batches++;
-    store->read_keys += batch->count;
+    store->read_keys += count;
     return true;
 }
 
-static void release_queue(struct store_reads *reads, struct read_queue *queue)
+static bool add_ranges(struct pgio *io, struct read_group *group, const struct list *batches)
 {
-    list_remove(&queue->place);
-    list_append(&reads->spare_queues, &queue->place);
+    struct pgparams *params = &group->store->read_queues->params;
+    struct pgio_statement statement = {.key = store_statement_key(STATEMENT_GROUP_RANGES, 0),
+                                       .sql = group_ranges_sql};
+    int64_t last = 0;
+
+    pgparams_reset(params);
+    pgparams_array_begin(params, PG_INT8_ARRAY);
+    list_for_each(at, batches)
+    {
+        const struct read_batch *batch = list_entry(at, struct read_batch, place);
+        for (unsigned i = 0; i < batch->count; i++) {
+            const struct item_key *key = batch->ops[i]->waiting_for;
+            if (key->range_id != last) /* the others do no harm */
+                pgparams_add_int8(params, key->range_id);
+            last = key->range_id;
+        }
+    }
+    pgparams_array_end(params);
+    return pgio_group_add(io, &group->call, &statement, params, ranges_done);
+}
+
+/* The queue whose turn it is; NULL when nothing waits. */
+static struct read_queue *next_queue(struct store_reads *reads)
+{
+    while (!list_is_empty(&reads->queues)) {
+        struct read_queue *queue = list_entry(reads->queues.next, struct read_queue, place);
+        if (!list_is_empty(&queue->ops))
+            return queue;
+        list_remove(&queue->place);
+        list_append(&reads->spare_queues, &queue->place);
+    }
+    return NULL;
+}
+
+/* Take what waits, of all containers in turn. The number of batches; 0 when there is no memory. */
+static unsigned take_batches(struct store *store, struct list *batches)
+{
+    struct store_reads *reads = store->read_queues;
+    struct read_queue *queue;
+    unsigned keys = 0, count = 0;
+
+    while (keys < STORE_READ_BATCH_MAX && (queue = next_queue(reads)) != NULL) {
+        struct read_batch *batch = take_batch(store, queue, STORE_READ_BATCH_MAX - keys);
+        if (batch == NULL)
+            break;
+        keys += batch->count;
+        count++;
+        list_append(batches, &batch->place);
+        /* The others get their turn before more of this container. */
+        list_remove(&queue->place);
+        list_append(&reads->queues, &queue->place);
+    }
+    return count;
+}
+
+static struct read_group *take_group(struct store *store, unsigned batches)
+{
+    struct read_group *group = take_spare(&store->read_queues->spare_groups,
+                                          offsetof(struct read_group, spare), sizeof(*group));
+
+    if (group != NULL) {
+        group->store = store;
+        group->open = 1 + batches;
+    }
+    return group;
+}
+
+/* Send what waits. False when that was not possible. */
+static bool send_waiting(struct store *store, struct pgio *io)
+{
+    struct read_group *group = NULL;
+    struct list batches;
+
+    list_init(&batches);
+    unsigned count = take_batches(store, &batches);
+    bool is_lone = count == 1 && list_entry(batches.next, struct read_batch, place)->count == 1;
+    bool is_sent = count > 0;
+    if (is_sent && !is_lone) {
+        group = take_group(store, count);
+        is_sent = group != NULL && add_ranges(io, group, &batches);
+        if (group != NULL && !is_sent)
+            end_statement(group);
+    }
+    for (struct list *at = list_pop(&batches); at != NULL; at = list_pop(&batches)) {
+        struct read_batch *batch = list_entry(at, struct read_batch, place);
+        batch->group = group;
+        is_sent = is_sent && add_batch(io, batch);
+        if (!is_sent) {
+            put_back(batch);
+            end_statement(group);
+        }
+    }
+    pgio_group_end(io);
+    return is_sent;
 }
 
 void store_reads_flush(struct store *store)
 {
     struct store_reads *reads = store->read_queues;
+    struct read_queue *queue;
 
-    while (!list_is_empty(&reads->queues)) {
-        struct read_queue *queue = list_entry(reads->queues.next, struct read_queue, place);
+    while ((queue = next_queue(reads)) != NULL) {
         struct pgio *io = store_pool_idle(&store->reads);
-        if (list_is_empty(&queue->ops)) {
-            release_queue(reads, queue);
-            continue;
-        }
-        if (io == NULL) {
-            if (!store_pool_is_out(store, &store->reads))
+        if (io != NULL) {
+            if (!send_waiting(store, io))
                 return;
-            while (!list_is_empty(&queue->ops))
-                store_refuse(list_entry(queue->ops.next, struct op, place));
             continue;
         }
-        if (!send_batch(store, io, queue))
+        if (!store_pool_is_out(store, &store->reads))
             return;
-        /* The others get their turn before more of this container. */
-        list_remove(&queue->place);
-        list_append(&reads->queues, &queue->place);
+        while (!list_is_empty(&queue->ops))
+            store_refuse(list_entry(queue->ops.next, struct op, place));
     }
 }
 
@@ -290,33 +494,56 @@ bool item_has_expired(int64_t ts, bool has_ttl, int32_t ttl, bool has_default, i
     return effective >= 0 && ts + effective <= now_s;
 }
 
+static enum store_read_end check_found(const struct read_found *found, int64_t now_s,
+                                       struct item_row *row)
+{
+    const struct pgio_result *ranges = found->ranges, *items = found->items;
+    int at = found->item, shift = found->shift;
+
+    if (found->range < 0 ||
+        !slice_equals_text(pgio_value(ranges, found->range, READ_STATE), "online"))
+        return STORE_READ_GONE;
+    *row = (struct item_row){.epoch = pgio_int8(ranges, found->range, READ_EPOCH),
+                             .vector = pgio_value(ranges, found->range, READ_VECTOR)};
+    if (at < 0 || pgio_is_null(items, at, READ_ETAG - shift))
+        return STORE_READ_ROW;
+    bool has_ttl = !pgio_is_null(items, at, READ_TTL - shift);
+    bool has_default = !pgio_is_null(ranges, found->range, READ_DEFAULT_TTL);
+    row->ts = pgio_int8(items, at, READ_TS - shift);
+    row->exists = !item_has_expired(
+        row->ts, has_ttl, has_ttl ? pgio_int4(items, at, READ_TTL - shift) : 0, has_default,
+        has_default ? pgio_int4(ranges, found->range, READ_DEFAULT_TTL) : 0, now_s);
+    row->etag = pgio_value(items, at, READ_ETAG - shift);
+    row->rid = (uint64_t) pgio_int8(items, at, READ_RID - shift);
+    row->lsn = pgio_int8(items, at, READ_LSN - shift);
+    row->body = pgio_value(items, at, READ_BODY - shift);
+    return STORE_READ_ROW;
+}
+
+static enum store_read_end check_outcome(struct op *op)
+{
+    if (op->result->outcome == PGIO_ROWS)
+        return STORE_READ_ROW;
+    if (op->result->outcome == PGIO_ERROR && sqlstate_class(op->result->sqlstate) == SQLSTATE_GONE)
+        return STORE_READ_GONE;
+    sqlstate_fault(op->result, &op->log, &op->fault);
+    return STORE_READ_FAULT;
+}
+
 enum store_read_end store_read_check(struct op *op, int64_t now_s, struct item_row *row)
 {
-    const struct pgio_result *result = op->result;
-    int at = op->row;
+    enum store_read_end end = check_outcome(op);
 
-    if (result->outcome != PGIO_ROWS) {
-        if (result->outcome == PGIO_ERROR && sqlstate_class(result->sqlstate) == SQLSTATE_GONE)
-            return STORE_READ_GONE;
-        sqlstate_fault(result, &op->log, &op->fault);
-        return STORE_READ_FAULT;
-    }
-    if (pgio_row_count(result) == 0 ||
-        !slice_equals_text(pgio_value(result, at, READ_STATE), "online"))
-        return STORE_READ_GONE;
-    *row = (struct item_row){.epoch = pgio_int8(result, at, READ_EPOCH),
-                             .vector = pgio_value(result, at, READ_VECTOR)};
-    if (pgio_is_null(result, at, READ_ETAG))
-        return STORE_READ_ROW;
-    bool has_ttl = !pgio_is_null(result, at, READ_TTL);
-    bool has_default = !pgio_is_null(result, at, READ_DEFAULT_TTL);
-    row->ts = pgio_int8(result, at, READ_TS);
-    row->exists = !item_has_expired(
-        row->ts, has_ttl, has_ttl ? pgio_int4(result, at, READ_TTL) : 0, has_default,
-        has_default ? pgio_int4(result, at, READ_DEFAULT_TTL) : 0, now_s);
-    row->etag = pgio_value(result, at, READ_ETAG);
-    row->rid = (uint64_t) pgio_int8(result, at, READ_RID);
-    row->lsn = pgio_int8(result, at, READ_LSN);
-    row->body = pgio_value(result, at, READ_BODY);
-    return STORE_READ_ROW;
+    return end == STORE_READ_ROW ? check_found(op->waiting_for, now_s, row) : end;
+}
+
+enum store_read_end store_read_many_check(struct op *op, int64_t now_s, struct item_row *row)
+{
+    enum store_read_end end = check_outcome(op);
+
+    if (end != STORE_READ_ROW)
+        return end;
+    int at = op->row < pgio_row_count(op->result) ? op->row : -1;
+    struct read_found found = {.ranges = op->result, .items = op->result, .range = at, .item = at};
+    return check_found(&found, now_s, row);
 }

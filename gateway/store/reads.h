@@ -1,10 +1,12 @@
 /*
  * Point reads. Those that meet travel together.
  *
- * While a connection is busy, keys gather per container; when one is free they leave as one
- * statement of up to STORE_READ_BATCH_MAX keys. A lone key uses its own cheaper statement. Every
- * row carries the range's state, epoch and vector from the same snapshot as the item, so a session
- * token is checked against exactly what is read.
+ * While a connection is busy, keys gather; when one is free, up to STORE_READ_BATCH_MAX leave as
+ * one group of statements in one transaction: the first reads their ranges, then comes one for the
+ * items of each container. A lone key has a statement of its own that reads both. Either way the
+ * range's state, epoch and vector are of the same snapshot as the item, so a session token is
+ * checked against exactly what is read. Statements of a group cost the server much less than the
+ * same ones with a transaction each: docs/performance.md.
  */
 #ifndef ORRERY_STORE_READS_H
 #define ORRERY_STORE_READS_H
@@ -20,7 +22,7 @@ struct item_key {
     struct slice id;
 };
 
-/* Columns of op->result in op->row. */
+/* Columns of a row that read many items. */
 enum {
     READ_NUMBER,      /* int: which key */
     READ_EPOCH,       /* bigint */
@@ -52,7 +54,8 @@ enum op_next store_read(struct store *store, struct op *op, const struct item_ke
 
 /*
  * Read many items of one container in one statement. The next step finds a row per key whose range
- * is there: READ_NUMBER says which key, from 1. store_read_check reads the row that op->row names.
+ * is there: READ_NUMBER says which key, from 1. store_read_many_check reads the row that op->row
+ * names.
  *
  * keys  borrowed until the call returns
  */
@@ -79,6 +82,7 @@ enum store_read_end {
 
 /* now_s decides about expiry. */
 enum store_read_end store_read_check(struct op *op, int64_t now_s, struct item_row *row);
+enum store_read_end store_read_many_check(struct op *op, int64_t now_s, struct item_row *row);
 
 /* Has an item expired? default_ttl: see docs/architecture.md; has_* false for NULL. */
 bool item_has_expired(int64_t ts, bool has_ttl, int32_t ttl, bool has_default, int32_t default_ttl,

@@ -20,6 +20,10 @@ static const char point_settings[] =
     "set enable_mergejoin=off; set enable_bitmapscan=off; set jit=off; set synchronous_commit=on; "
     "set client_min_messages=warning";
 
+/* What travels together is one transaction, and sees one state of the database. */
+static const char one_snapshot[] =
+    "set default_transaction_isolation='repeatable read'; set default_transaction_read_only=on";
+
 struct pgio *store_pool_pick(struct store_pool *pool)
 {
     struct pgio *best = NULL;
@@ -203,14 +207,16 @@ bool store_init(struct store *store, struct loop *loop, const struct config *con
     }
     /* PostgreSQL gives up a little before the client is answered, so that nothing runs on for
      * nobody. */
-    snprintf(store->read_setup, sizeof(store->read_setup), "%s; set statement_timeout=%d",
+    snprintf(store->write_setup, sizeof(store->write_setup), "%s; set statement_timeout=%d",
              point_settings, config->request_timeout_ms);
+    snprintf(store->read_setup, sizeof(store->read_setup), "%s; %s", store->write_setup,
+             one_snapshot);
     snprintf(store->query_setup, sizeof(store->query_setup),
              "set jit=off; set client_min_messages=warning; set "
              "statement_timeout=%d; " PGIO_PREPARE_LIMIT,
              config->request_timeout_ms);
     init_pool(store, &store->reads, "read", config->read_connections, store->read_setup);
-    init_pool(store, &store->writes, "write", config->write_connections, store->read_setup);
+    init_pool(store, &store->writes, "write", config->write_connections, store->write_setup);
     init_pool(store, &store->queries, "query", config->query_connections, store->query_setup);
     loop_hook_add(loop, &store->hook, flush);
     return true;

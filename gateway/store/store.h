@@ -38,7 +38,7 @@ struct store {
     struct store_writes *write_queues;
     struct loop_hook hook;
     struct loop_timer recheck; /* wakes the loop to refuse what waited long enough */
-    char read_setup[512], query_setup[256];
+    char read_setup[512], write_setup[384], query_setup[256];
     bool is_closing;
     /* counters, for /metrics */
     uint64_t read_batches, read_keys, write_batches, write_operations, queries_sent;
@@ -116,6 +116,9 @@ void store_refuse(struct op *op);
 enum store_statement {
     STATEMENT_READ_ONE = 1,
     STATEMENT_READ_MANY,
+    STATEMENT_GROUP_RANGES,
+    STATEMENT_GROUP_ONE,
+    STATEMENT_GROUP_MANY,
     STATEMENT_WRITE,
     STATEMENT_FIND_CONTAINER,
     STATEMENT_ITEM_BY_RID,
