@@ -19,8 +19,9 @@ struct query_run {
     const struct query_policies *policies; /* of the container, or NULL */
     const struct computed_property *computed;
     size_t computed_count;
-    size_t page;    /* rows of a page; 0 for all at once */
-    int64_t now_us; /* the clock */
+    const struct index_policy *indexing; /* NULL: every order can be served */
+    size_t page;                         /* rows of a page; 0 for all at once */
+    int64_t now_us;                      /* the clock */
 };
 
 /* The results in order as an array for cJSON_Delete; NULL and the fault when the query is refused
