@@ -20,15 +20,9 @@
 #include "base/compiler.h"
 #include "base/slice.h"
 #include "query/diagnosis.h"
+#include "query/bounds.h"
 
 #include <cjson/cJSON.h>
-
-/* Levels of nodes, and of brackets around one; the service does not document its own. */
-#define AST_DEPTH_MAX 256
-
-/* Children of one node: items of IN, elements, arguments. The service documents no limit but the
- * text's. */
-#define AST_CHILDREN_MAX 65536
 
 enum ast_kind {
     AST_UNDEFINED,
@@ -154,17 +148,16 @@ struct ast_order {
     bool has_direction; /* ASC or DESC was written */
 };
 
-/* The words that begin clauses, as places to point at. */
+/* Clauses as places to point at, each from its first word to its end unless said. */
 enum ast_clause {
     CLAUSE_DISTINCT,
     CLAUSE_TOP,
-    CLAUSE_PROJECTION, /* what follows them */
-    CLAUSE_FROM,
-    CLAUSE_JOIN,  /* the first */
-    CLAUSE_GROUP, /* GROUP BY */
-    CLAUSE_ORDER, /* ORDER BY, ORDER BY RANK */
-    CLAUSE_OFFSET,
-    CLAUSE_LIMIT,
+    CLAUSE_PROJECTION, /* the first token of what follows them */
+    CLAUSE_FROM,       /* the word */
+    CLAUSE_JOIN,       /* the word, of the first */
+    CLAUSE_GROUP,      /* the words GROUP BY */
+    CLAUSE_ORDER,
+    CLAUSE_OFFSET, /* with its LIMIT */
     CLAUSES,
 };
 
@@ -177,6 +170,7 @@ struct ast_query {
     struct span clause_spans[CLAUSES]; /* {0, 0} for what was not written */
     uint16_t depth;                    /* levels of nodes in it */
     struct ast_query *outer;           /* NULL for the statement */
+    unsigned udf_calls;                /* in it and its subqueries; on the statement */
     bool is_distinct, is_value, is_star;
     struct ast *top;            /* constant or parameter; NULL without TOP */
     struct ast *projection;     /* VALUE's expression, or an AST_OBJECT of the list; NULL for '*' */

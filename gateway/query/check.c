@@ -11,7 +11,10 @@
 #include "query/check.h"
 
 #include "query/functions.h"
+#include "query/ordering.h"
 #include "query/parameters.h"
+
+#include <math.h>
 
 #include "base/banned.h"
 
@@ -21,11 +24,13 @@ struct check {
     struct parameters parameters;
     struct slice text;
     unsigned slot_count;
+    unsigned join_count;
     struct fault *fault;
 };
 
 enum region {
-    REGION_ROW,        /* FROM, WHERE, GROUP BY: values of one row */
+    REGION_ROW,        /* FROM, WHERE: values of one row */
+    REGION_KEY,        /* GROUP BY: the same, without subqueries */
     REGION_PROJECTION, /* of a row, or of a group */
     REGION_ARGUMENT,   /* of an aggregate, for each row of the group */
     REGION_ORDER,
@@ -97,6 +102,32 @@ static void computed_mark(const struct check *check, struct ast *node)
     }
 }
 
+/* Which key of its group an expression is; 0 for none. */
+static unsigned group_key_find(const struct scope *scope, const struct ast *node)
+{
+    unsigned number = 1;
+
+    if (scope->region != REGION_PROJECTION || scope->query->group_by == NULL)
+        return 0;
+    for (const struct ast *key = scope->query->group_by->children; key != NULL; key = key->next) {
+        if (ast_equals(key, node))
+            return number;
+        number++;
+    }
+    return 0;
+}
+
+/* An expression that is a key of its group: complete, but no reference to a row. */
+static bool group_key_check(struct check *check, struct scope *scope, struct ast *node,
+                            unsigned key)
+{
+    scope->region = REGION_ROW;
+    bool is_sound = expression_check(check, scope, node);
+    scope->region = REGION_PROJECTION;
+    node->group_key = key;
+    return is_sound;
+}
+
 /* A chain of members and elements, outermost first, and what it begins with. */
 static bool chain_check(struct check *check, struct scope *scope, struct ast *reference)
 {
@@ -106,6 +137,9 @@ static bool chain_check(struct check *check, struct scope *scope, struct ast *re
         if (node->kind == AST_INDEX && !expression_check(check, scope, node->children->next))
             return false;
         node = node->children;
+        unsigned key = group_key_find(scope, node);
+        if (key != 0)
+            return group_key_check(check, scope, node, key);
     }
     if (node->kind != AST_ALIAS)
         return expression_check(check, scope, node);
@@ -182,28 +216,68 @@ static bool children_check(struct check *check, struct scope *scope, struct ast 
     return true;
 }
 
+/* searchListSizeMultiplier among the options of VectorDistance */
+static bool distance_options_check(struct check *check, const struct ast *node)
+{
+    const struct ast *options = node->last_child;
+
+    if (options->kind != AST_OBJECT)
+        return true;
+    for (const struct ast *member = options->children; member != NULL; member = member->next) {
+        if (!slice_equals_text(member->key, "searchListSizeMultiplier") ||
+            !cJSON_IsNumber(member->value))
+            continue;
+        double multiplier = member->value->valuedouble;
+        if (!(multiplier >= 1 && multiplier <= 100) || trunc(multiplier) != multiplier)
+            return diagnosis_set(check->fault, check->text, member->span, "SC2213",
+                                 "The searchListSizeMultiplier option of the %s function must be "
+                                 "an integer between 1 and 100.",
+                                 node->function->name);
+    }
+    return true;
+}
+
+static bool is_key_of_rank(const struct scope *scope, const struct ast *node)
+{
+    const struct ast_order *order = scope->query->order_by;
+
+    while (order != NULL && order->expression != node)
+        order = order->next;
+    return order != NULL && scope->query->order_is_rank;
+}
+
+/* The function of a call, where it may be called. */
+static bool function_check(struct check *check, const struct scope *scope, struct ast *node)
+{
+    const struct function *function = function_find(node->name);
+
+    if (function == NULL || (function->kind == FUNCTION_FUSION && !is_key_of_rank(scope, node)))
+        return diagnosis_set(check->fault, check->text, node->name_span, "SC2005",
+                             "'%.*s' is not a recognized built-in function name.",
+                             FAULT_QUOTE(node->name));
+    if (function->kind == FUNCTION_SCORE &&
+        (scope->region != REGION_ORDER || !scope->query->order_is_rank))
+        return diagnosis_set(check->fault, check->text, node->span, "SC2240",
+                             "The %s function is only allowed in the ORDER BY RANK clause.",
+                             function->name);
+    node->function = function;
+    return true;
+}
+
 static bool call_check(struct check *check, struct scope *scope, struct ast *node)
 {
     if (node->is_udf)
         return diagnosis_unsupported(check->fault, check->text, node->name_span,
                                      "user-defined function");
-    const struct function *function = function_find(node->name);
-    if (function == NULL)
-        return diagnosis_set(check->fault, check->text, node->name_span, "SC2005",
-                             "'%.*s' is not a recognized built-in function name.",
-                             FAULT_QUOTE(node->name));
-    if (function->kind == FUNCTION_SCORE)
-        return diagnosis_set(check->fault, check->text, node->name_span, "SC2240",
-                             "The %s function is only allowed in the ORDER BY RANK clause.",
-                             function->name);
-    if (!arguments_check(check, node, function))
+    if (!function_check(check, scope, node) || !arguments_check(check, node, node->function))
         return false;
-    node->function = function;
-    if (function->kind == FUNCTION_AGGREGATE)
+    if (node->function->kind == FUNCTION_AGGREGATE)
         return aggregate_check(check, scope, node);
-    if (function->evaluate == NULL)
-        return diagnosis_unsupported(check->fault, check->text, node->name_span, function->name);
-    return children_check(check, scope, node);
+    if (node->function->evaluate == NULL)
+        return diagnosis_unsupported(check->fault, check->text, node->name_span,
+                                     node->function->name);
+    return children_check(check, scope, node) &&
+           (node->function->kind != FUNCTION_DISTANCE || distance_options_check(check, node));
 }
 
 /* ---- expressions ---- */
@@ -214,35 +288,17 @@ static bool subquery_check(struct check *check, struct scope *outer, const struc
 
     if (outer->region == REGION_ARGUMENT)
         return aggregate_refused(check, outer->aggregate);
+    if (outer->region == REGION_KEY)
+        return diagnosis_unsupported(check->fault, check->text, node->span, "subquery in GROUP BY");
     return query_check(check, &scope);
-}
-
-/* Which key of its group an expression is; 0 for none. */
-static unsigned group_key_find(const struct scope *scope, const struct ast *node)
-{
-    unsigned number = 1;
-
-    if (scope->region != REGION_PROJECTION || scope->query->group_by == NULL)
-        return 0;
-    for (const struct ast *key = scope->query->group_by->children; key != NULL; key = key->next) {
-        if (ast_equals(key, node))
-            return number;
-        number++;
-    }
-    return 0;
 }
 
 static bool expression_check(struct check *check, struct scope *scope, struct ast *node)
 {
-    node->group_key = group_key_find(scope, node);
-    if (node->group_key != 0) {
-        /* Complete, but no reference to a row. */
-        scope->region = REGION_ROW;
-        bool is_sound = expression_check(check, scope, node);
-        scope->region = REGION_PROJECTION;
-        node->group_key = group_key_find(scope, node);
-        return is_sound;
-    }
+    unsigned key = group_key_find(scope, node);
+
+    if (key != 0)
+        return group_key_check(check, scope, node, key);
     switch (node->kind) {
     case AST_ALIAS:
     case AST_MEMBER:
@@ -301,10 +357,24 @@ static bool alias_is_taken(const struct ast_query *query, const struct ast_sourc
     return false;
 }
 
+static bool joins_check(struct check *check, const struct ast_query *query)
+{
+    if (query->source_count > 1)
+        check->join_count += query->source_count - 1;
+    if (check->join_count <= CHECK_JOINS_MAX)
+        return true;
+    return diagnosis_message(check->fault,
+                             "The SQL query exceeded the maximum number of joins. The allowed "
+                             "limit is %d.",
+                             CHECK_JOINS_MAX);
+}
+
 static bool sources_check(struct check *check, struct scope *scope)
 {
     struct ast_query *query = scope->query;
 
+    if (!joins_check(check, query))
+        return false;
     for (struct ast_source *source = query->sources; source != NULL; source = source->next) {
         scope->until = source;
         if (!source_reads(check, scope, source))
@@ -337,7 +407,8 @@ static bool count_check(struct check *check, struct ast *node, const char *code,
         return diagnosis_set(check->fault, check->text, node->span, code,
                              "The %s count value exceeds the maximum allowed value.", clause);
     return diagnosis_set(check->fault, check->text, node->span, code,
-                         "The count value provided for a %s clause must be an integer.", clause);
+                         "The count value provided for %s %s clause must be an integer.",
+                         strcmp(clause, "OFFSET") == 0 ? "an" : "a", clause);
 }
 
 static bool counts_check(struct check *check, struct ast_query *query)
@@ -395,25 +466,60 @@ static bool projection_check(struct check *check, struct scope *scope)
 
 static bool order_check(struct check *check, struct scope *scope)
 {
+    struct ast_query *query = scope->query;
+
+    if (!ordering_check_shape(query, check->fault))
+        return false;
     scope->region = REGION_ORDER;
-    for (struct ast_order *order = scope->query->order_by; order != NULL; order = order->next) {
+    for (struct ast_order *order = query->order_by; order != NULL; order = order->next) {
         if (!expression_check(check, scope, order->expression))
             return false;
     }
-    return true;
+    return ordering_check_keys(check->arena, query, check->input, check->fault);
+}
+
+/* Clauses that subqueries may not have; all of them are told. */
+static bool clauses_check(struct check *check, const struct ast_query *query)
+{
+    const struct span *spans = query->clause_spans;
+    struct fault *fault = check->fault;
+    bool is_sound = true;
+
+    if (query->outer == NULL)
+        return true;
+    if (query->top != NULL)
+        is_sound = diagnosis_add(fault, check->text, spans[CLAUSE_TOP], "SC2203",
+                                 "'TOP' is not supported in subqueries.");
+    if (query->order_by != NULL && query->order_is_rank)
+        is_sound = diagnosis_add(fault, check->text, spans[CLAUSE_ORDER], "SC2228",
+                                 "'ORDER BY RANK' is not supported in subqueries.");
+    else if (query->order_by != NULL)
+        is_sound = diagnosis_add(fault, check->text, spans[CLAUSE_ORDER], "SC2202",
+                                 "'ORDER BY' is not supported in subqueries.");
+    if (query->offset != NULL)
+        is_sound = diagnosis_add(fault, check->text, spans[CLAUSE_OFFSET], "SC2204",
+                                 "'OFFSET LIMIT' clause is not supported in subqueries.");
+    return is_sound;
+}
+
+static bool group_by_check(struct check *check, struct scope *scope)
+{
+    scope->region = REGION_KEY;
+    return scope->query->group_by == NULL || children_check(check, scope, scope->query->group_by);
+}
+
+static bool where_check(struct check *check, struct scope *scope)
+{
+    scope->region = REGION_ROW;
+    return scope->query->where == NULL || expression_check(check, scope, scope->query->where);
 }
 
 static bool query_check(struct check *check, struct scope *scope)
 {
-    struct ast_query *query = scope->query;
-
-    if (!sources_check(check, scope))
-        return false;
-    scope->region = REGION_ROW;
-    return (query->where == NULL || expression_check(check, scope, query->where)) &&
-           (query->group_by == NULL || children_check(check, scope, query->group_by)) &&
+    return clauses_check(check, scope->query) && sources_check(check, scope) &&
+           where_check(check, scope) && group_by_check(check, scope) &&
            projection_check(check, scope) && order_check(check, scope) &&
-           counts_check(check, query);
+           counts_check(check, scope->query);
 }
 
 bool check_query(struct arena *arena, struct ast_query *query, const struct check_input *input,
@@ -423,6 +529,13 @@ bool check_query(struct arena *arena, struct ast_query *query, const struct chec
     struct check check = {
         .arena = arena, .input = input, .text = query->text, .slot_count = 1, .fault = fault};
 
+    fault->status = 0;
+    fault->message[0] = '\0';
+    if (query->udf_calls > CHECK_UDF_CALLS_MAX)
+        return diagnosis_set(fault, query->text, query->span, "SC3005",
+                             "The SQL query exceeded the maximum number of user-defined function "
+                             "calls. The allowed limit is %d.",
+                             CHECK_UDF_CALLS_MAX);
     if (!parameters_read(&check.parameters, arena, input->parameters, fault) ||
         !query_check(&check, &scope))
         return false;

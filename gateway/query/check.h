@@ -14,10 +14,8 @@
 
 #include <cjson/cJSON.h>
 
-/* TOP, OFFSET and LIMIT: the service's own maximum. */
-#define CHECK_COUNT_MAX 4294967295u
-
 struct index_policy;
+struct query_policies;
 
 /* A property of every item that an expression defines. */
 struct computed_property {
@@ -30,15 +28,17 @@ struct check_input {
     const cJSON *parameters; /* array of {"name": "@p", "value": …}, or NULL */
     const struct computed_property *computed;
     size_t computed_count;
-    const struct index_policy *indexing; /* NULL: every order can be served */
+    const struct index_policy *indexing;   /* NULL: every order can be served */
+    const struct query_policies *policies; /* NULL: nothing is declared */
 };
 
 /*
  * Complete a statement's tree. A parameter that is not supplied is undefined.
  *
- * fault    400: SC2001 for a name that no source binds, SC2005 and SC2050 for functions, …, a named
- *          refusal for what the language has and this server does not, a malformed or repeated
- *          parameter; 503
+ * fault    400 in the form of query/diagnosis.h: SC2001 for a name that no source binds, SC2005 and
+ *          SC2050 for functions, and so on; a named refusal for what the language has and this
+ *          server does not; a malformed or repeated parameter; more than a limit allows
+ *          (query/bounds.h); 503
  */
 bool check_query(struct arena *arena, struct ast_query *query, const struct check_input *input,
                  struct fault *fault) MUST_CHECK;

@@ -30,25 +30,90 @@ static void clean(char *sentence)
         sentence[--len] = '\0';
 }
 
-bool diagnosis_set(struct fault *fault, struct slice text, struct span span, const char *code,
-                   const char *format, ...)
+/* The sentence as a JSON string, for the caller to finish. */
+static struct buf sentence_quote(const char *format, va_list args)
 {
     char sentence[SENTENCE_MAX / 2];
     struct buf json = {0};
+
+    vsnprintf(sentence, sizeof(sentence), format, args);
+    clean(sentence);
+    buf_append_json_string(&json, slice_from_text(sentence));
+    return json;
+}
+
+static const char *quoted_text(struct buf *json)
+{
+    const char *text = buf_text(json);
+
+    return text != NULL ? text : "\"\"";
+}
+
+/* Errors so far as `{"errors":[…`, in the room of a fault's message; "" for none. */
+static bool located(struct fault *fault, const char *earlier, struct slice text, struct span span,
+                    const char *code, struct buf *sentence)
+{
+    fault_set(fault, 400, SUB_NONE,
+              "%s{\"severity\":\"Error\",\"location\":{\"start\":%zu,\"end\":%zu},"
+              "\"code\":\"%s\",\"message\":%s}]}",
+              earlier, units_before(text, span.start), units_before(text, span.end), code,
+              quoted_text(sentence));
+    buf_finish(sentence);
+    return false;
+}
+
+#define ERRORS_BEGIN "{\"errors\":["
+#define ERRORS_END "]}"
+
+bool diagnosis_set(struct fault *fault, struct slice text, struct span span, const char *code,
+                   const char *format, ...)
+{
     va_list args;
 
     va_start(args, format);
-    vsnprintf(sentence, sizeof(sentence), format, args);
+    struct buf sentence = sentence_quote(format, args);
     va_end(args);
-    clean(sentence);
-    buf_append_json_string(&json, slice_from_text(sentence));
-    const char *quoted = buf_text(&json);
-    fault_set(fault, 400, SUB_NONE,
-              "{\"errors\":[{\"severity\":\"Error\",\"location\":{\"start\":%zu,\"end\":%zu},"
-              "\"code\":\"%s\",\"message\":%s}]}",
-              units_before(text, span.start), units_before(text, span.end), code,
-              quoted != NULL ? quoted : "\"\"");
-    buf_finish(&json);
+    return located(fault, ERRORS_BEGIN, text, span, code, &sentence);
+}
+
+bool diagnosis_add(struct fault *fault, struct slice text, struct span span, const char *code,
+                   const char *format, ...)
+{
+    struct fault before = *fault;
+    size_t length = strlen(before.message);
+    va_list args;
+
+    va_start(args, format);
+    struct buf sentence = sentence_quote(format, args);
+    va_end(args);
+    if (!slice_starts_with(slice_from_text(before.message), ERRORS_BEGIN))
+        return located(fault, ERRORS_BEGIN, text, span, code, &sentence);
+    before.message[length - strlen(ERRORS_END)] = ',';
+    before.message[length - strlen(ERRORS_END) + 1] = '\0';
+    located(fault, before.message, text, span, code, &sentence);
+    if (strlen(fault->message) + 1 == sizeof(fault->message)) { /* cut */
+        memcpy(before.message + length - strlen(ERRORS_END), ERRORS_END, sizeof(ERRORS_END));
+        *fault = before;
+    }
+    return false;
+}
+
+bool diagnosis_number(struct fault *fault, unsigned code, const char *message)
+{
+    return fault_set(fault, 400, SUB_NONE,
+                     "{\"errors\":[{\"severity\":\"Error\",\"code\":%u,\"message\":\"%s\"}]}", code,
+                     message);
+}
+
+bool diagnosis_message(struct fault *fault, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    struct buf sentence = sentence_quote(format, args);
+    va_end(args);
+    fault_set(fault, 400, SUB_NONE, "{\"Errors\":[%s]}", quoted_text(&sentence));
+    buf_finish(&sentence);
     return false;
 }
 
@@ -66,7 +131,6 @@ bool diagnosis_syntax(struct fault *fault, struct slice text, struct span span)
 bool diagnosis_unsupported(struct fault *fault, struct slice text, struct span span,
                            const char *what)
 {
-    return fault_set(fault, 400, SUB_NONE,
-                     "{\"Errors\":[\"'%s' at offset %zu is not supported by this server.\"]}", what,
-                     units_before(text, span.start));
+    return diagnosis_message(fault, "'%s' at offset %zu is not supported by this server.", what,
+                             units_before(text, span.start));
 }

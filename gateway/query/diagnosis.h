@@ -7,7 +7,7 @@
  *
  * with 0-based offsets, end exclusive, counted in UTF-16 code units of the query text.
  * source: the service's error reference; the located examples are in
- * tests/unit/test_query_parser.c.
+ * tests/unit/test_query_check.c.
  */
 #ifndef ORRERY_QUERY_DIAGNOSIS_H
 #define ORRERY_QUERY_DIAGNOSIS_H
@@ -27,12 +27,23 @@ struct span {
 bool diagnosis_set(struct fault *fault, struct slice text, struct span span, const char *code,
                    const char *format, ...) PRINTF_LIKE(5, 6);
 
+/* One more located error beside those that the fault tells of, when there is room. Returns false.
+ */
+bool diagnosis_add(struct fault *fault, struct slice text, struct span span, const char *code,
+                   const char *format, ...) PRINTF_LIKE(5, 6);
+
+/* An error with a number for its code and without a place, such as 2206. Returns false. */
+bool diagnosis_number(struct fault *fault, unsigned code, const char *message);
+
+/* The service's second shape, {"Errors":["…"]}: neither code nor place. Returns false. */
+bool diagnosis_message(struct fault *fault, const char *format, ...) PRINTF_LIKE(2, 3);
+
 /* SC1001 at these bytes of the text, or at its end. Returns false. */
 bool diagnosis_syntax(struct fault *fault, struct slice text, struct span span);
 
 /*
  * Something that the language has and this server does not, by name. No code of the service fits,
- * so the shape is its second one, {"Errors":["…"]}. Returns false.
+ * so the shape is its second one. Returns false.
  */
 bool diagnosis_unsupported(struct fault *fault, struct slice text, struct span span,
                            const char *what);

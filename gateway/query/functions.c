@@ -166,8 +166,8 @@ static const struct function functions[] = {
     {"FullTextContainsAll", 2, ANY, NULL},
     {"FullTextContainsAny", 2, ANY, NULL},
     {"FullTextScore", 2, ANY, NULL, .kind = FUNCTION_SCORE},
-    {"RRF", 2, ANY, NULL, .kind = FUNCTION_SCORE},
-    {"VectorDistance", 2, 4, NULL},
+    {"RRF", 1, ANY, NULL, .kind = FUNCTION_FUSION},
+    {"VectorDistance", 2, 4, NULL, .kind = FUNCTION_DISTANCE},
 };
 
 const struct function *function_find(struct slice name)

@@ -23,8 +23,12 @@ enum function_kind {
     FUNCTION_SCALAR,
     FUNCTION_AGGREGATE, /* over rows; evaluate is NULL */
     FUNCTION_SPATIAL,
-    FUNCTION_VOLATILE, /* of the clock or of chance */
-    FUNCTION_SCORE,    /* in ORDER BY RANK only */
+    FUNCTION_VOLATILE,  /* of the clock or of chance */
+    FUNCTION_DISTANCE,  /* of vectors; ORDER BY takes it, too */
+    FUNCTION_SCORE,     /* in ORDER BY RANK only */
+    FUNCTION_FUSION,    /* of scores, as a key of ORDER BY RANK only */
+    FUNCTION_COMPONENT, /* a score in the queries into which plans rewrite RANK; ORDER BY takes it
+                         */
 };
 
 enum aggregate {

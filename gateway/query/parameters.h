@@ -8,11 +8,9 @@
 
 #include "base/arena.h"
 #include "base/fault.h"
+#include "query/bounds.h"
 
 #include <cjson/cJSON.h>
-
-/* Parameters of one query; the service documents no limit but the body's. */
-#define PARAMETERS_MAX 65536
 
 struct parameters {
     const cJSON **sorted;

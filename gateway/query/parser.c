@@ -16,6 +16,7 @@ struct parser {
     uint32_t last_end;       /* where the one before it ends */
     unsigned depth;          /* of calls that recurse */
     struct ast_query *query; /* the one being read */
+    struct ast_query *statement;
     struct fault *fault;
 };
 
@@ -243,6 +244,7 @@ static struct ast *udf_call(struct parser *p)
     struct ast *node = call(p, name, span);
     if (node != NULL)
         node->is_udf = true;
+    p->statement->udf_calls++;
     return node;
 }
 
@@ -770,7 +772,7 @@ static struct ast *items(struct parser *p)
     return NULL;
 }
 
-/* Note where a clause begins, and move past the word. */
+/* Note where a clause is, as far as its first word, and move past that. */
 static bool clause(struct parser *p, struct ast_query *query, enum ast_clause which)
 {
     query->clause_spans[which] = p->token.span;
@@ -788,7 +790,10 @@ static struct ast *count(struct parser *p)
 /* "TOP" ( int | param ) */
 static bool top_clause(struct parser *p, struct ast_query *query)
 {
-    return clause(p, query, CLAUSE_TOP) && (query->top = count(p)) != NULL;
+    if (!clause(p, query, CLAUSE_TOP) || (query->top = count(p)) == NULL)
+        return false;
+    query->clause_spans[CLAUSE_TOP].end = p->last_end;
+    return true;
 }
 
 /* select = "SELECT" [ "DISTINCT" ] [ "TOP" … ] ( "*" | "VALUE" expr | item { "," item } ) ; */
@@ -1022,6 +1027,7 @@ static bool order_clause(struct parser *p, struct ast_query *query)
         query->order_count++;
         if (!order_item(p, order))
             return false;
+        query->clause_spans[CLAUSE_ORDER].end = p->last_end;
         if (!at(p, ','))
             return true;
         if (!advance(p))
@@ -1036,9 +1042,10 @@ static bool window_clause(struct parser *p, struct ast_query *query)
         return true;
     if (!clause(p, query, CLAUSE_OFFSET) || (query->offset = count(p)) == NULL)
         return false;
-    if (!at_keyword(p, KEYWORD_LIMIT))
-        return syntax(p);
-    return clause(p, query, CLAUSE_LIMIT) && (query->limit = count(p)) != NULL;
+    if (!expect_keyword(p, KEYWORD_LIMIT) || (query->limit = count(p)) == NULL)
+        return false;
+    query->clause_spans[CLAUSE_OFFSET].end = p->last_end;
+    return true;
 }
 
 /* query = select [ from ] [ where ] [ group_by ] [ order_by ] [ offset_limit ] ; */
@@ -1057,7 +1064,8 @@ static bool query_rule(struct parser *p, struct ast_query *query)
 static bool begin(struct parser *p, struct arena *arena, struct slice text, struct ast_query *query,
                   struct fault *fault)
 {
-    *p = (struct parser){.arena = arena, .text = text, .query = query, .fault = fault};
+    *p = (struct parser){
+        .arena = arena, .text = text, .query = query, .statement = query, .fault = fault};
     *query = (struct ast_query){.text = text};
     fault->status = 0;
     /* Four bytes per character at most: cheap to refuse before anything is counted. */

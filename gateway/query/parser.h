@@ -15,9 +15,6 @@
 #include "base/slice.h"
 #include "query/ast.h"
 
-/* Characters of a query's text that the service accepts: 512 KiB. */
-#define PARSER_TEXT_MAX 524288
-
 /*
  * Read one statement.
  *
