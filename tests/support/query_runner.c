@@ -294,7 +294,8 @@ cJSON *query_run(const struct query_run *run, struct fault *fault)
     const struct check_input input = {.parameters = run->parameters,
                                       .computed = run->computed,
                                       .computed_count = run->computed_count,
-                                      .indexing = run->indexing};
+                                      .indexing = run->indexing,
+                                      .policies = run->policies};
     struct regex_cache regexes;
     struct ast_query query;
     cJSON *results = NULL;

@@ -494,11 +494,11 @@ static void orders_need_indexes(void **state)
     checked("SELECT * FROM c ORDER BY c.x");
     checked("SELECT * FROM c ORDER BY c._ts DESC");
     refused_plainly("SELECT * FROM c ORDER BY c.secret.x", excluded);
-    refused_plainly("SELECT * FROM c JOIN t IN c.secret ORDER BY t.x", excluded);
+    refused_plainly("SELECT c FROM c JOIN t IN c.secret ORDER BY t.x", excluded);
     refused_plainly("SELECT VALUE s FROM c.secret AS s ORDER BY s[1]", excluded);
     checked("SELECT * FROM c ORDER BY c.a, c.b.c DESC");
     checked("SELECT * FROM c ORDER BY c['a'] DESC, c.b['c'] ASC");
-    checked("SELECT * FROM r JOIN b IN r.b ORDER BY r.a, r.b.c DESC");
+    checked("SELECT r FROM r JOIN b IN r.b ORDER BY r.a, r.b.c DESC");
     refused_plainly("SELECT * FROM c ORDER BY c.a, c.b.c", no_composite);
     refused_plainly("SELECT * FROM c ORDER BY c.b.c DESC, c.a", no_composite);
     refused_plainly("SELECT * FROM c ORDER BY c.a, c.b.c DESC, c.d", no_composite);
