@@ -33,6 +33,7 @@ declare
     rids      bigint[];
     seqs      bigint[];
     prevs     bigint[];    -- LSN of the version replaced
+    prev_seqs bigint[];    -- and its sequence
     indexes   integer[];   -- in the transaction
     passed    boolean[];   -- only for unique keys
     failed    integer[];   -- transactions, not operations
@@ -71,7 +72,7 @@ begin
 
     if cardinality(p_kind) = 1 and not r.has_unique_keys then
         -- 3a. One operation.
-        select i.rid, i.etag, i.ts, i.lsn, orrery.is_live(i.deleted, i.ts, i.ttl, r.default_ttl, p_now) as live
+        select i.rid, i.etag, i.ts, i.lsn, i.seq, orrery.is_live(i.deleted, i.ts, i.ttl, r.default_ttl, p_now) as live
         from orrery.{items} i where i.range_id = p_range and i.pk = p_pk[1] and i.id = p_id[1] into o;
         code := case when octet_length(p_pk[1]) + octet_length(p_id[1]) > 2600 then 400
                      else orrery.write_status(p_kind[1], o.live is true, o.etag, p_if_match[1], p_flags[1], o.rid, p_rid[1]) end;
@@ -93,8 +94,9 @@ begin
                 body = excluded.body, doc = excluded.doc
             returning i.ts, i.rid into ts, rid;
             insert into orrery.{log}
-                (range_id, seq, lsn, epoch, rid, ts, prev_lsn, etag, ttl, index, origin, op, pk, id, context, body)
-            values (p_range, r.seq + 1, lsn_now, r.epoch, rid, ts, case when o.live then o.lsn end, p_etag[1],
+                (range_id, seq, lsn, epoch, rid, ts, prev_lsn, prev_seq, etag, ttl, index, origin, op, pk, id, context, body)
+            values (p_range, r.seq + 1, lsn_now, r.epoch, rid, ts, case when o.live then o.lsn end,
+                    case when o.live then o.seq end, p_etag[1],
                     case when p_kind[1] <> 3 then p_ttl[1] end, 0, r.origin,
                     case when p_kind[1] = 3 then 3 when o.live then 2 else 1 end,
                     p_pk[1], p_id[1], before, case when p_kind[1] <> 3 then p_body[1] end);
@@ -135,20 +137,21 @@ begin
     rids := lsns;
     seqs := lsns;
     prevs := lsns;
+    prev_seqs := lsns;
     indexes := array_fill(null::integer, array[ops]);
     failed := '{}';
     if r.has_unique_keys then
         passed := array_fill(false, array[ops]);
     end if;
     for o in
-        select x.n::integer as n, x.txn, x.kind, i.ts, i.lsn, i.rid, i.live,
+        select x.n::integer as n, x.txn, x.kind, i.ts, i.lsn, i.seq, i.rid, i.live,
                case when octet_length(x.pk) + octet_length(x.id) > 2600 then 400::smallint
                     else orrery.write_status(x.kind, i.live is true, i.etag, x.if_match, x.flags, i.rid, x.rid)
                end as status
         from unnest(p_txn, p_kind, p_flags, p_if_match, p_rid, p_pk, p_id)
                  with ordinality x(txn, kind, flags, if_match, rid, pk, id, n)
         left join lateral (
-            select i.ts, i.lsn, i.rid, i.etag, orrery.is_live(i.deleted, i.ts, i.ttl, r.default_ttl, p_now) as live
+            select i.ts, i.lsn, i.seq, i.rid, i.etag, orrery.is_live(i.deleted, i.ts, i.ttl, r.default_ttl, p_now) as live
             from orrery.{items} i where i.range_id = p_range and i.pk = x.pk and i.id = x.id limit 1) i on true
         order by x.n
     loop
@@ -174,6 +177,7 @@ begin
             if o.live then
                 rids[o.n] := o.rid;
                 prevs[o.n] := o.lsn;
+                prev_seqs[o.n] := o.seq;
             end if;
         end if;
     end loop;
@@ -232,14 +236,14 @@ begin
             ttl = excluded.ttl, origin = excluded.origin, deleted = excluded.deleted, context = excluded.context,
             body = excluded.body, doc = excluded.doc;
         insert into orrery.{log}
-            (range_id, seq, lsn, epoch, rid, ts, prev_lsn, etag, ttl, index, origin, op, pk, id, context, body)
-        select g.range_id, x.seq, x.lsn, r.epoch, x.rid, x.ts, x.prev, x.etag, case when x.kind <> 3 then x.ttl end,
+            (range_id, seq, lsn, epoch, rid, ts, prev_lsn, prev_seq, etag, ttl, index, origin, op, pk, id, context, body)
+        select g.range_id, x.seq, x.lsn, r.epoch, x.rid, x.ts, x.prev, x.prev_seq, x.etag, case when x.kind <> 3 then x.ttl end,
                x.index, r.origin, case when x.kind = 3 then 3 when x.prev is null then 1 else 2 end, x.pk, x.id,
                case when before is not null then orrery.vector_with(before, r.origin, x.lsn - 1) end,
                case when x.kind <> 3 then x.body end
         from orrery.ranges g
-        cross join unnest(seqs, lsns, rids, tss, prevs, indexes, p_kind, p_pk, p_id, p_etag, p_ttl, p_body)
-                       x(seq, lsn, rid, ts, prev, index, kind, pk, id, etag, ttl, body)
+        cross join unnest(seqs, lsns, rids, tss, prevs, prev_seqs, indexes, p_kind, p_pk, p_id, p_etag, p_ttl, p_body)
+                       x(seq, lsn, rid, ts, prev, prev_seq, index, kind, pk, id, etag, ttl, body)
         where g.range_id = p_range and x.seq is not null;
         update orrery.ranges g set
             seq = seq_now, vector = orrery.vector_with(g.vector, g.origin, lsn_now), rid_counter = counter
@@ -363,6 +367,7 @@ begin
             rid      bigint not null,
             ts       bigint not null,
             prev_lsn bigint,
+            prev_seq bigint,
             etag     uuid,
             ttl      integer,
             index    integer not null,

@@ -27,8 +27,8 @@ begin
     seqs := r.seq + count;
     -- the log first: it needs what the items still say
     execute format($sql$
-        insert into orrery.%I (range_id, seq, lsn, epoch, rid, ts, prev_lsn, index, origin, op, pk, id, context)
-        select g.range_id, g.seq + x.n, $2, g.epoch, i.rid, greatest($3, i.ts), i.lsn, x.n - 1, g.origin, $4,
+        insert into orrery.%I (range_id, seq, lsn, epoch, rid, ts, prev_lsn, prev_seq, index, origin, op, pk, id, context)
+        select g.range_id, g.seq + x.n, $2, g.epoch, i.rid, greatest($3, i.ts), i.lsn, i.seq, x.n - 1, g.origin, $4,
                i.pk, i.id, $7
         from orrery.ranges g
         cross join unnest($5, $6) with ordinality x(pk, id, n)

@@ -26,6 +26,7 @@
     ROW(HEADER_FORWARDED_PROTO, "x-forwarded-proto")                                        \
     ROW(HEADER_HOST, "host")                                                                \
     ROW(HEADER_IF_MATCH, "if-match")                                                        \
+    ROW(HEADER_IF_MODIFIED_SINCE, "if-modified-since")                                      \
     ROW(HEADER_IF_NONE_MATCH, "if-none-match")                                              \
     ROW(HEADER_INDEXING_DIRECTIVE, "x-ms-indexing-directive")                               \
     ROW(HEADER_INTENDED_RID, "x-ms-cosmos-intended-collection-rid")                         \

@@ -11,6 +11,7 @@ op_step databases_create, databases_list, databases_read, databases_delete;
 op_step containers_create, containers_list, containers_read, containers_replace, containers_delete;
 op_step pkranges_list;
 op_step items_post, items_list, items_read, items_replace, items_patch, items_delete;
+op_step items_changes; /* of items_list, with a-im */
 op_step items_delete_partition;
 op_step sprocs_create, sprocs_list, sprocs_read, sprocs_replace, sprocs_delete, sprocs_execute;
 op_step triggers_create, triggers_list, triggers_read, triggers_replace, triggers_delete;

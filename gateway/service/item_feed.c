@@ -46,7 +46,7 @@ enum op_next items_list(struct op *op)
     struct call *call = call_of(op);
 
     if (!slice_is_empty(call->request.headers.at[HEADER_A_IM]))
-        return call_fail(op, 400, SUB_NONE, "the change feed is not supported in this release");
+        return items_changes(op);
     if (!op_alloc_self(op, sizeof(struct feed)))
         return OP_FAILED;
     struct feed *self = op_self(op, struct feed);

@@ -171,7 +171,9 @@ void item_target_print(struct buf *out, const struct container *container,
     struct item_system system = {.rid = slice_from_text(rid_text),
                                  .self = slice_make(self, (size_t) len),
                                  .etag = slice_from_text(etag),
-                                 .ts_s = item->ts};
+                                 .ts_s = item->ts,
+                                 .has_lsn = item->has_lsn,
+                                 .lsn = item->lsn};
     item_print(out, item->stored, &system);
 }
 

@@ -60,6 +60,8 @@ struct item_print {
     uint64_t rid;
     const uint8_t *etag; /* 16 bytes */
     int64_t ts;
+    bool has_lsn;
+    uint64_t lsn; /* _lsn, in the change feed */
 };
 
 /* Append an item as clients see it. */

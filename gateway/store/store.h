@@ -125,7 +125,8 @@ enum store_statement {
     STATEMENT_FEED,
     STATEMENT_FEED_KEY,
     STATEMENT_FEED_INTERVAL,
-    STATEMENT_PARTITION_DELETE,
+    STATEMENT_CHANGES, /* six: a mode and a kind of scope */
+    STATEMENT_PARTITION_DELETE = STATEMENT_CHANGES + 6,
     STATEMENT_UPKEEP,
     STATEMENT_OTHER /* first of those in metadata.c and feeds.c */
 };

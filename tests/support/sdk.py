@@ -56,6 +56,7 @@ SCENARIOS = [
     "special_ids",
     "delete_by_key",
     "session",
+    "change_feed",
 ]
 
 

@@ -54,6 +54,7 @@ var scenarios = []scenario{
 	{"special_ids", specialIDs},
 	{"delete_by_key", func(context.Context) error { return skipped("azcosmos 1.5 cannot delete by partition key") }},
 	{"session", session},
+	{"change_feed", changeFeed},
 }
 
 func hash(path string, version int) azcosmos.PartitionKeyDefinition {
@@ -592,4 +593,73 @@ func session(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// follow reads the change feed until every range has nothing more.
+func follow(ctx context.Context, container *azcosmos.ContainerClient, options azcosmos.ChangeFeedOptions) (
+	found []object, token string, err error) {
+	options.MaxItemCount = 7
+	for range 200 {
+		page, err := container.ReadChangeFeed(ctx, &options)
+		if err != nil {
+			return nil, "", err
+		}
+		for _, item := range page.Items {
+			found = append(found, decode(item))
+		}
+		token = page.ContinuationToken
+		if page.Count == 0 {
+			return found, token, nil
+		}
+		options.Continuation = &token
+	}
+	return nil, "", fmt.Errorf("the change feed does not end")
+}
+
+func changeFeed(ctx context.Context) error {
+	container, err := createContainer(ctx, azcosmos.ContainerProperties{
+		ID: "changes", PartitionKeyDefinition: hash("/pk", 2)}, 25000)
+	if err != nil {
+		return err
+	}
+	for n := range 40 {
+		pk := fmt.Sprint(n % 8)
+		item := encode(object{"id": fmt.Sprint(n), "pk": pk, "n": n})
+		if _, err = container.CreateItem(ctx, azcosmos.NewPartitionKeyString(pk), item, nil); err != nil {
+			return err
+		}
+	}
+	ranges, err := container.ReadFeedRanges(ctx, nil)
+	if err != nil {
+		return err
+	}
+	if err = same("ranges", len(ranges), 3); err != nil {
+		return err
+	}
+	total := 0
+	tokens := make([]string, len(ranges))
+	for i := range ranges {
+		found, token, err := follow(ctx, container, azcosmos.ChangeFeedOptions{FeedRange: &ranges[i]})
+		if err != nil {
+			return err
+		}
+		total += len(found)
+		tokens[i] = token
+	}
+	if err = same("changes", total, 40); err != nil {
+		return err
+	}
+	late := encode(object{"id": "late", "pk": "1", "n": 1000})
+	if _, err = container.CreateItem(ctx, azcosmos.NewPartitionKeyString("1"), late, nil); err != nil {
+		return err
+	}
+	total = 0
+	for i := range ranges {
+		found, _, err := follow(ctx, container, azcosmos.ChangeFeedOptions{FeedRange: &ranges[i], Continuation: &tokens[i]})
+		if err != nil {
+			return err
+		}
+		total += len(found)
+	}
+	return same("late changes", total, 1)
 }

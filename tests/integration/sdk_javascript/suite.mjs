@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import fs from "node:fs";
 import https from "node:https";
-import { BulkOperationType, CosmosClient, PartitionKeyKind, PatchOperationType } from "@azure/cosmos";
+import { BulkOperationType, ChangeFeedMode, ChangeFeedStartFrom, CosmosClient, PartitionKeyKind, PatchOperationType, StatusCodes } from "@azure/cosmos";
 
 const { ORRERY_ENDPOINT: endpoint, ORRERY_KEY: key, ORRERY_CA: ca, ORRERY_DATABASE: databaseId } = process.env;
 const agent = endpoint.startsWith("https:") ? new https.Agent({ ca: fs.readFileSync(ca), keepAlive: true }) : undefined;
@@ -374,6 +374,38 @@ const scenarios = {
     }
     const far = { sessionToken: "0:1#999999999#1=999999999" };
     assert.equal((await container.item("session", "s").read(far)).statusCode, 200, "the SDK drops a token that cannot be met");
+  },
+
+  async change_feed() {
+    const { container } = await database.containers.create({ id: "changes", partitionKey: { paths: ["/pk"] }, throughput: 25000 });
+    /** What there is up to the first 304 of every range, and where it ends. */
+    async function follow(start, more = {}) {
+      const iterator = container.items.getChangeFeedIterator({ changeFeedStartFrom: start, maxItemCount: 7, ...more });
+      const found = [];
+      for await (const page of iterator.getAsyncIterator()) {
+        if (page.statusCode === StatusCodes.NotModified) return [found, page.continuationToken];
+        found.push(...page.result);
+      }
+    }
+    const allVersions = { changeFeedMode: ChangeFeedMode.AllVersionsAndDeletes };
+    const [, now] = await follow(ChangeFeedStartFrom.Now(), allVersions);
+    for (let n = 0; n < 40; n++) await container.items.create({ id: `${n}`, pk: `${n % 8}`, n });
+    await container.items.upsert({ id: "3", pk: "3", n: 300 });
+    await container.item("4", "4").delete();
+    const numbers = [...Array(40).keys()].filter((n) => n !== 3 && n !== 4).concat(300);
+    const [found, latest] = await follow(ChangeFeedStartFrom.Beginning());
+    assert.deepEqual(found.map((item) => item.n).sort((a, b) => a - b), numbers);
+    const [ofKey] = await follow(ChangeFeedStartFrom.Beginning("3"));
+    assert.deepEqual(ofKey.map((item) => item.n), [11, 19, 27, 35, 300]);
+    const [versions, then] = await follow(ChangeFeedStartFrom.Continuation(now), allVersions);
+    assert.equal(versions.length, 42);
+    const deleted = versions.filter((one) => one.metadata.operationType === "delete");
+    assert.deepEqual(deleted.map((one) => one.previous.n), [4]);
+    const replaced = versions.filter((one) => one.metadata.operationType === "replace");
+    assert.deepEqual(replaced.map((one) => [one.previous.n, one.current.n]), [[3, 300]]);
+    await container.items.create({ id: "late", pk: "1", n: 1000 });
+    assert.deepEqual((await follow(ChangeFeedStartFrom.Continuation(latest)))[0].map((item) => item.n), [1000]);
+    assert.deepEqual((await follow(ChangeFeedStartFrom.Continuation(then), allVersions))[0].map((one) => one.current.n), [1000]);
   },
 };
 

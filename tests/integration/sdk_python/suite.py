@@ -378,6 +378,39 @@ def session():
         same(container.read_item("session", partition_key="s")["n"], n)
 
 
+@scenario
+def change_feed():
+    container = database.create_container("changes", PartitionKey("/pk"), offer_throughput=25000)
+
+    def follow(**start):
+        """What there is, and where it ends."""
+        found = list(container.query_items_change_feed(max_item_count=7, **start))
+        return found, container.client_connection.last_response_headers["etag"]
+
+    _, now = follow(start_time="Now", mode="AllVersionsAndDeletes")
+    for n in range(40):
+        container.create_item({"id": str(n), "pk": str(n % 8), "n": n})
+    container.upsert_item({"id": "3", "pk": "3", "n": 300})
+    container.delete_item("4", partition_key="4")
+    found, latest = follow(start_time="Beginning")
+    same(sorted(item["n"] for item in found), sorted({*range(40), 300} - {3, 4}))
+    found, _ = follow(start_time="Beginning", partition_key="3")
+    same([item["n"] for item in found], [11, 19, 27, 35, 300])
+    ranges = list(container.read_feed_ranges())
+    same(len(ranges), 3)
+    parts = [follow(start_time="Beginning", feed_range=one)[0] for one in ranges]
+    same(sorted(item["n"] for part in parts for item in part), sorted({*range(40), 300} - {3, 4}))
+    found, now = follow(continuation=now)
+    same(len(found), 42)
+    [deleted] = [one for one in found if one["metadata"]["operationType"] == "delete"]
+    same(deleted["previous"]["n"], 4)
+    [replaced] = [one for one in found if one["metadata"]["operationType"] == "replace"]
+    same((replaced["previous"]["n"], replaced["current"]["n"]), (3, 300))
+    container.create_item({"id": "late", "pk": "1", "n": 1000})
+    same([item["n"] for item in follow(continuation=latest)[0]], [1000])
+    same([one["current"]["n"] for one in follow(continuation=now)[0]], [1000])
+
+
 for work in scenarios:
     try:
         work()

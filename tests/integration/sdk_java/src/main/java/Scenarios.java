@@ -7,6 +7,7 @@ import com.azure.cosmos.models.CosmosBatchOperationResult;
 import com.azure.cosmos.models.CosmosBatchResponse;
 import com.azure.cosmos.models.CosmosBulkOperations;
 import com.azure.cosmos.models.CosmosBulkOperationResponse;
+import com.azure.cosmos.models.CosmosChangeFeedRequestOptions;
 import com.azure.cosmos.models.CosmosContainerProperties;
 import com.azure.cosmos.models.CosmosContainerResponse;
 import com.azure.cosmos.models.CosmosItemOperation;
@@ -15,6 +16,7 @@ import com.azure.cosmos.models.CosmosItemResponse;
 import com.azure.cosmos.models.CosmosPatchItemRequestOptions;
 import com.azure.cosmos.models.CosmosPatchOperations;
 import com.azure.cosmos.models.FeedRange;
+import com.azure.cosmos.models.FeedResponse;
 import com.azure.cosmos.models.PartitionKey;
 import com.azure.cosmos.models.PartitionKeyBuilder;
 import com.azure.cosmos.models.PartitionKeyDefinition;
@@ -31,6 +33,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.stream.Collectors;
 
 /** One method per scenario. */
 final class Scenarios {
@@ -75,6 +78,7 @@ final class Scenarios {
         all.put("special_ids", this::specialIds);
         all.put("delete_by_key", this::deleteByKey);
         all.put("session", this::session);
+        all.put("change_feed", this::changeFeed);
         return all;
     }
 
@@ -441,5 +445,49 @@ final class Scenarios {
             }
             same(read("session", "s").get("n").asInt(), n);
         }
+    }
+
+    /** What there is up to the end, and where that is. */
+    private static String follow(CosmosContainer container, CosmosChangeFeedRequestOptions options, List<JsonNode> found) {
+        String token = null;
+        for (FeedResponse<JsonNode> page
+                : container.queryChangeFeed(options.setMaxItemCount(7), JsonNode.class).iterableByPage()) {
+            found.addAll(page.getResults());
+            token = page.getContinuationToken();
+            if (page.getResults().isEmpty()) {
+                break;
+            }
+        }
+        return token;
+    }
+
+    private void changeFeed() {
+        CosmosContainer container =
+            make(new CosmosContainerProperties("changes", hash("/pk", PartitionKeyDefinitionVersion.V2)), 25000);
+        FeedRange all = FeedRange.forFullRange();
+        List<JsonNode> none = new ArrayList<>(), latest = new ArrayList<>(), ofKey = new ArrayList<>();
+        String now = follow(container,
+            CosmosChangeFeedRequestOptions.createForProcessingFromNow(all).allVersionsAndDeletes(), none);
+        same(none.size(), 0);
+        for (int n = 0; n < 40; n++) {
+            container.createItem(item("" + n, "" + n % 8).put("n", n));
+        }
+        container.upsertItem(item("3", "3").put("n", 300));
+        container.deleteItem("4", new PartitionKey("4"), null);
+        String end = follow(container, CosmosChangeFeedRequestOptions.createForProcessingFromBeginning(all), latest);
+        same(latest.size(), 39);
+        same(latest.stream().mapToInt(one -> one.get("n").asInt()).sum(), 780 - 3 - 4 + 300);
+        follow(container, CosmosChangeFeedRequestOptions.createForProcessingFromBeginning(
+            FeedRange.forLogicalPartition(new PartitionKey("3"))), ofKey);
+        same(ofKey.stream().map(one -> one.get("n").asInt()).collect(Collectors.toList()), List.of(11, 19, 27, 35, 300));
+        List<JsonNode> versions = new ArrayList<>(), late = new ArrayList<>();
+        follow(container,
+            CosmosChangeFeedRequestOptions.createForProcessingFromContinuation(now).allVersionsAndDeletes(), versions);
+        same(versions.size(), 42);
+        same(versions.stream().filter(one -> one.get("metadata").get("operationType").asText().equals("delete"))
+            .map(one -> one.get("previous").get("n").asInt()).collect(Collectors.toList()), List.of(4));
+        container.createItem(item("late", "1").put("n", 1000));
+        follow(container, CosmosChangeFeedRequestOptions.createForProcessingFromContinuation(end), late);
+        same(late.stream().map(one -> one.get("n").asInt()).collect(Collectors.toList()), List.of(1000));
     }
 }
