@@ -219,7 +219,7 @@ static bool indexes_check(struct arena *arena, const struct ast_query *query,
     size_t count = 0;
 
     for (const struct ast_order *order = query->order_by; order != NULL; order = order->next) {
-        bool is_known;
+        bool is_known = false;
 
         if (!key_build(arena, query, order, &keys[count], &is_known, fault))
             return false;
