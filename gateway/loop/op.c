@@ -22,6 +22,13 @@ static void answer(struct op *op)
     op->answer(op);
 }
 
+static void answer_fault(struct op *op)
+{
+    if (op->rescue != NULL && op->rescue->run(op->rescue, op))
+        op->fault.status = 0;
+    answer(op);
+}
+
 static void deadline_passed(struct loop_timer *timer)
 {
     struct op *op = container_of(timer, struct op, deadline);
@@ -36,7 +43,7 @@ static void deadline_passed(struct loop_timer *timer)
                   "the database did not answer in time; nothing was changed");
         op->fault.retry_after_ms = 1000;
     }
-    answer(op);
+    answer_fault(op);
     if (how == OP_WAITS_QUEUED) {
         list_remove(&op->place);
         finish(op);
@@ -48,13 +55,13 @@ static void pause_ended(struct loop_timer *timer)
     op_resume(container_of(timer, struct op, pause));
 }
 
-enum op_next op_pause(struct op *op, enum op_wait how, uint32_t most_ms, op_step *next)
+enum op_next op_pause(struct op *op, uint32_t most_ms, op_step *next)
 {
     uint32_t random;
 
     crypto_random(&random, sizeof(random));
     loop_timer_arm(op->loop, &op->pause, random % (most_ms + 1));
-    return op_wait(op, how, next);
+    return op_wait(op, OP_WAITS_QUEUED, next);
 }
 
 static void turn_came(struct loop_task *task)
@@ -99,12 +106,13 @@ static void run(struct op *op)
             return;
         case OP_FAILED:
             assert(op->fault.status >= 400 || op->fault.status == 304);
+            answer_fault(op);
             break;
         case OP_DONE:
             op->fault.status = 0;
+            answer(op);
             break;
         }
-        answer(op);
         finish(op);
         return;
     }

@@ -34,6 +34,17 @@ enum op_wait {
 typedef enum op_next op_step(struct op *op);
 typedef void op_end_fn(struct op *op);
 
+/*
+ * What an op does when it would be answered with its fault, although part of its work is done. It
+ * may run while a statement of the op is still under way.
+ *
+ * returns  true when it has made an answer that tells what was done and what was not; else the
+ *          fault, which it may have changed, is the answer
+ */
+struct op_rescue {
+    bool (*run)(struct op_rescue *rescue, struct op *op);
+};
+
 struct op {
     struct loop *loop;
     struct arena arena;
@@ -51,8 +62,9 @@ struct op {
     struct loop_task task;
     int64_t deadline_ms; /* monotonic */
     bool is_answered;
-    op_end_fn *answer;  /* tells the client: op->fault.status says whether it failed */
-    op_end_fn *release; /* frees the op; nothing touches it afterwards */
+    struct op_rescue *rescue; /* NULL: its faults are true as they are */
+    op_end_fn *answer;        /* tells the client: op->fault.status says whether it failed */
+    op_end_fn *release;       /* frees the op; nothing touches it afterwards */
 };
 
 /* Prepare zeroed memory. The arena is started with that ceiling. */
@@ -70,11 +82,9 @@ enum op_next op_wait(struct op *op, enum op_wait how, op_step *next);
 
 /*
  * Wait up to a random share of most_ms before the next step: those who overtake each other fall out
- * of step.
- *
- * how  OP_WAITS_QUEUED when nothing was written for the op so far, else OP_WAITS_WRITE
+ * of step. Nothing of the op may be under way.
  */
-enum op_next op_pause(struct op *op, enum op_wait how, uint32_t most_ms, op_step *next);
+enum op_next op_pause(struct op *op, uint32_t most_ms, op_step *next);
 
 /*
  * Let others have their turn before the next step of a long computation. Nothing was written for

@@ -79,6 +79,7 @@ struct batch_operation {
 };
 
 struct batch {
+    struct op_rescue rescue; /* of a bulk */
     struct consistency consistency;
     bool is_atomic, stops_on_error;
     unsigned count, rounds;
@@ -99,6 +100,7 @@ static op_step batch_read;    /* rows of the round */
 static op_step batch_written; /* statuses of the round */
 static enum op_next next_round(struct op *op);
 static enum op_next decide_round(struct op *op);
+static enum op_next reply_batch(struct op *op);
 
 /* ---- results ---- */
 
@@ -287,6 +289,35 @@ static bool take_operations(struct call *call, struct batch *self)
            fault_set(&call->op.fault, 400, SUB_NONE, "the batch has no operations");
 }
 
+/*
+ * The time is over, or a later round failed: what earlier rounds wrote is there and must be told.
+ * Of the operations of the present round that were sent, only a 408 leaves the outcome open; the
+ * rest was not done.
+ */
+static bool tell_partly(struct op_rescue *rescue, struct op *op)
+{
+    struct batch *self = container_of(rescue, struct batch, rescue);
+    struct fault rest = op->fault;
+    bool is_partly = false;
+
+    for (unsigned i = 0; i < self->count; i++)
+        is_partly |= self->operations[i].is_done;
+    if (!is_partly)
+        return false;
+    if (rest.status == 408)
+        fault_set(&rest, 503, SUB_NONE, "the time was over before this operation's turn");
+    for (unsigned i = 0; i < self->count; i++) {
+        struct batch_operation *operation = &self->operations[i];
+        bool is_sent = operation->in != NULL && operation->in->write != NULL;
+        if (!operation->is_done)
+            fail_operation(operation, is_sent ? &op->fault : &rest);
+    }
+    if (reply_batch(op) == OP_DONE)
+        return true;
+    fault_set(&op->fault, 408, SUB_NONE, "some of the operations were done, others were not");
+    return false;
+}
+
 enum op_next item_batch_begin(struct op *op)
 {
     struct call *call = call_of(op);
@@ -297,6 +328,9 @@ enum op_next item_batch_begin(struct op *op)
     self->is_atomic = header_is_true(&call->request.headers, HEADER_BATCH_ATOMIC);
     self->stops_on_error = slice_equals_nocase(
         slice_trim(call->request.headers.at[HEADER_BATCH_CONTINUE_ON_ERROR]), "false");
+    self->rescue.run = tell_partly;
+    if (!self->is_atomic)
+        op->rescue = &self->rescue;
     return consistency_parse(&self->consistency, call) ? call_resolve(op, batch_aim) : OP_FAILED;
 }
 
@@ -391,8 +425,6 @@ static void gather(struct batch *self)
     }
 }
 
-static enum op_next reply_batch(struct op *op);
-
 /* Other operations of a bulk are written by now, so only those that never got through say so. */
 static enum op_next end_overtaken(struct op *op)
 {
@@ -434,8 +466,7 @@ static enum op_next pause_round(struct op *op)
     struct batch *self = op_self(op, struct batch);
     uint32_t most_ms = self->rounds * PAUSE_MS;
 
-    return op_pause(op, self->is_atomic ? OP_WAITS_QUEUED : OP_WAITS_WRITE,
-                    most_ms < PAUSE_MAX_MS ? most_ms : PAUSE_MAX_MS, next_round);
+    return op_pause(op, most_ms < PAUSE_MAX_MS ? most_ms : PAUSE_MAX_MS, next_round);
 }
 
 static bool keep_row(struct op *op, struct batch_item *item, const struct item_row *row)

@@ -500,7 +500,7 @@ static enum op_next patch_written(struct op *op)
     if (!is_overtaken)
         return written(op);
     if (++self->attempts < PATCH_ATTEMPTS_MAX)
-        return op_pause(op, OP_WAITS_QUEUED, PATCH_PAUSE_MS * self->attempts, patch_again);
+        return op_pause(op, PATCH_PAUSE_MS * self->attempts, patch_again);
     item_target_reply(call, base->target.range, base->write.epoch, base->write.vector,
                       base->write.vector_len);
     fault_set(&op->fault, 449, SUB_NONE, "other writes to the item keep overtaking this patch");

@@ -5,6 +5,7 @@ import threading
 import uuid
 
 import pytest
+from support.gateway import Gateway
 
 DEAD = '"00000000-0000-0000-0000-000000000000"'
 RANGE_GONE = 1002
@@ -324,3 +325,55 @@ def test_no_change_is_lost(gateway, client, docs, atomic):
     assert client.get(f"{docs}/counter", pk=["p"]).json["n"] == threads * rounds
     found = json.loads(client.get(docs, headers={"x-ms-max-item-count": "1000"}).body)["Documents"]
     assert len(found) == threads * rounds + 1
+
+
+# ---- a bulk that is cut short ----
+
+@pytest.fixture(scope="module")
+def hurried(postgres):
+    with Gateway(postgres, args=["--request-timeout-ms", "1500"]) as running:
+        yield running
+
+
+@pytest.fixture
+def divided(client, database, postgres):
+    """A container of two ranges: its documents, a key in each range, and the number of the second range."""
+    docs = make_container(client, database, throughput="20000") + "/docs"
+    keys = {}
+    for n in range(100):
+        answer = client.post(docs, {"id": "probe", "pk": f"k{n}"}, pk=[f"k{n}"])
+        assert answer.status == 201, answer
+        keys.setdefault(answer.header("x-ms-session-token").split(":")[0], f"k{n}")
+    assert sorted(keys) == ["0", "1"]
+    with postgres.connect() as connection:
+        held, = connection.execute("select max(range_id) from orrery.ranges").fetchone()
+    return docs, keys["0"], keys["1"], held
+
+
+def test_bulk_that_runs_out_of_time_tells_what_was_done(hurried, postgres, divided):
+    """It said that nothing was changed, although its first round was written."""
+    docs, free, blocked, held = divided
+    client = hurried.client()
+    operations = [create("a", free), upsert("probe", free, n=1), create("probe", free), create("b", blocked),
+                  upsert("b", blocked, n=2)]
+    with postgres.connect() as connection:
+        connection.execute("select 1 from orrery.ranges where range_id = %s for update", [held])
+        answer = client.post(docs, operations, headers={
+            "x-ms-cosmos-is-batch-request": "true", "x-ms-cosmos-batch-atomic": "false",
+            "x-ms-cosmos-batch-continue-on-error": "true"})
+    assert answer.status == 207, answer
+    assert statuses(answer) == [201, 200, 409, 408, 503]
+    assert "outcome" in answer.json[3]["message"] and "turn" in answer.json[4]["message"]
+    assert answer.json[0]["eTag"] == client.get(f"{docs}/a", pk=[free]).header("etag")
+    assert client.get(f"{docs}/probe", pk=[free]).json["n"] == 1
+    assert int(answer.header("x-ms-item-count")) == 5
+    client.close()
+
+
+def test_bulk_of_which_nothing_was_done_is_refused_as_a_whole(hurried, postgres, divided):
+    docs, _, blocked, held = divided
+    client = hurried.client()
+    with postgres.connect() as connection:
+        connection.execute("select 1 from orrery.ranges where range_id = %s for update", [held])
+        refused(bulk(client, docs, [create("c", blocked), create("d", blocked)], "1"), 408)
+    client.close()
