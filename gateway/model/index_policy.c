@@ -408,6 +408,45 @@ bool index_policy_names(const struct index_policy *policy, struct slice property
            (rule->value == INCLUDED || (rule->value == UNSAID && rule->below == INCLUDED));
 }
 
+static bool begins_with(const struct index_path *path, const struct index_step *step)
+{
+    return path->count > 0 && step_equals(&path->steps[0], step);
+}
+
+static bool list_mentions(const struct index_path *paths, size_t count,
+                          const struct index_step *step)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (begins_with(&paths[i], step))
+            return true;
+    }
+    return false;
+}
+
+static bool composite_mentions(const struct index_composite *composite,
+                               const struct index_step *step)
+{
+    for (size_t i = 0; i < composite->count; i++) {
+        if (begins_with(&composite->keys[i].path, step))
+            return true;
+    }
+    return false;
+}
+
+bool index_policy_mentions(const struct index_policy *policy, struct slice property)
+{
+    struct index_step step = {.name = property};
+
+    for (size_t i = 0; i < policy->composite_count; i++) {
+        if (composite_mentions(&policy->composites[i], &step))
+            return true;
+    }
+    return find_child(policy->root, &step) != NULL ||
+           list_mentions(policy->spatial, policy->spatial_count, &step) ||
+           list_mentions(policy->vector, policy->vector_count, &step) ||
+           list_mentions(policy->full_text, policy->full_text_count, &step);
+}
+
 static bool composite_serves(const struct index_composite *composite, const struct index_key *keys,
                              size_t count, bool *is_reversed)
 {

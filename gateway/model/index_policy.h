@@ -91,6 +91,9 @@ bool index_policy_covers(const struct index_policy *policy, const struct index_p
 /* Does an included path name this property, as a computed property needs? */
 bool index_policy_names(const struct index_policy *policy, struct slice property);
 
+/* Does any path of the policy begin with this property, whatever it says of it? */
+bool index_policy_mentions(const struct index_policy *policy, struct slice property);
+
 /*
  * The composite index that can serve an order of two or more keys: the same paths in the same
  * sequence, neither more nor fewer, in the declared directions or all reversed.

@@ -96,9 +96,10 @@ static void computed_mark(const struct check *check, struct ast *node)
 
     if (node->kind != AST_MEMBER || base->kind != AST_ALIAS || base->slot != 0)
         return;
-    for (size_t i = 0; i < check->input->computed_count; i++) {
-        if (slice_equals(node->name, check->input->computed[i].name))
-            node->computed = check->input->computed[i].expression;
+    const struct computed_properties *computed = &check->input->computed;
+    for (size_t i = 0; i < computed->count; i++) {
+        if (slice_equals(node->name, computed->list[i].name))
+            node->computed = computed->list[i].expression;
     }
 }
 

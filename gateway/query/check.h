@@ -11,23 +11,17 @@
 #include "base/arena.h"
 #include "base/fault.h"
 #include "query/ast.h"
+#include "query/computed.h"
 
 #include <cjson/cJSON.h>
 
 struct index_policy;
 struct query_policies;
 
-/* A property of every item that an expression defines. */
-struct computed_property {
-    struct slice name;
-    const struct ast *expression; /* over slot 0 */
-};
-
 /* What is known beside the text; all of it borrowed as long as the tree. */
 struct check_input {
     const cJSON *parameters; /* array of {"name": "@p", "value": …}, or NULL */
-    const struct computed_property *computed;
-    size_t computed_count;
+    struct computed_properties computed;
     const struct index_policy *indexing;   /* NULL: every order can be served */
     const struct query_policies *policies; /* NULL: nothing is declared */
 };

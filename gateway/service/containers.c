@@ -5,6 +5,7 @@
  * closes its ranges at once; its tables go in the background (orrery.container_reap).
  */
 #include "model/charge.h"
+#include "query/computed.h"
 #include "service/access.h"
 #include "service/handlers.h"
 #include "service/offers.h"
@@ -29,20 +30,25 @@ static bool parse(struct op *op)
 {
     struct container_call *self = op_self(op, struct container_call);
     struct slice body = call_of(op)->request.body;
-    bool is_parsed;
+    struct slice *definition = &self->resource.definition;
+    struct computed_properties computed;
 
     if (body.len > RESOURCE_BYTES_MAX)
         return fault_set(&op->fault, 413, SUB_NONE, "a definition may have at most %u bytes",
                          RESOURCE_BYTES_MAX);
-    if (self->resource.change == RESOURCE_REPLACE)
-        is_parsed = container_parse_replacement(&self->settings, &self->resource.definition, body,
-                                                resource_one(&self->resource)->body, &op->arena,
-                                                &op->fault);
-    else
-        is_parsed = container_parse(&self->settings, &self->resource.definition, body, &op->arena,
-                                    &op->fault);
+    if (self->resource.change == RESOURCE_REPLACE) {
+        struct slice stored = resource_one(&self->resource)->body;
+
+        if (!container_parse_replacement(&self->settings, definition, body, stored, &op->arena,
+                                         &op->fault) ||
+            !computed_check_replacement(*definition, stored, &op->arena, &op->fault))
+            return false;
+    } else if (!container_parse(&self->settings, definition, body, &op->arena, &op->fault) ||
+               !computed_load(&computed, *definition, &op->arena, &op->fault)) {
+        return false;
+    }
     self->resource.id = self->settings.id;
-    return is_parsed;
+    return true;
 }
 
 static enum op_next prepare(struct op *op)

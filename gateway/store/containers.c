@@ -243,7 +243,9 @@ static bool fill(struct container *container, const struct pgio_result *result,
         !keep(container, &body, pgio_value(result, 0, FOUND_BODY)))
         return fault_set_oom(fault);
     return keep_throughput(container, result, fault) &&
-           container_load(&container->settings, body, &container->arena, fault);
+           container_load(&container->settings, body, &container->arena, fault) &&
+           query_policies_load(&container->policies, body, &container->arena, fault) &&
+           computed_load(&container->computed, body, &container->arena, fault);
 }
 
 struct container *container_cache_load(struct container_cache *cache, struct op *op,

@@ -13,6 +13,8 @@
 #include "model/container.h"
 #include "model/pkrange.h"
 #include "model/rid.h"
+#include "query/computed.h"
+#include "query/policies.h"
 
 struct store;
 struct pgio_result;
@@ -32,6 +34,9 @@ struct container {
     int32_t throughput_ru;     /* units per second, autoscale's maximum; 0 without an offer */
     int64_t loaded_ms;         /* time of the loop */
     struct container_settings settings;
+    /* what queries are to know */
+    struct query_policies policies;
+    struct computed_properties computed;
     struct pkrange *ranges;
     size_t range_count;
 };

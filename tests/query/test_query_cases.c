@@ -20,7 +20,6 @@
 #include <cmocka.h>
 
 #define ARENA_BYTES (8u << 20)
-#define COMPUTED_MAX 20
 #define NEAR 1e-9
 
 static char *const *files;
@@ -93,8 +92,7 @@ struct container {
     struct query_policies policies;
     struct index_policy indexing;
     bool has_indexing;
-    struct computed_property computed[COMPUTED_MAX];
-    size_t computed_count;
+    struct computed_properties computed;
 };
 
 static struct slice kept(struct container *container, const cJSON *json)
@@ -109,42 +107,23 @@ static struct slice kept(struct container *container, const cJSON *json)
     return slice_from_text(copy);
 }
 
-/* "SELECT VALUE expression FROM c": slot 0 is the item. */
-static void computed_load(struct container *container, const cJSON *property)
-{
-    struct ast_query *query = arena_alloc(&container->arena, sizeof(*query));
-    struct fault fault = {0};
-    const struct check_input input = {0};
-    const char *text = cJSON_GetObjectItem(property, "query")->valuestring;
-
-    assert_true(container->computed_count < COMPUTED_MAX);
-    if (!parser_query(&container->arena, slice_from_text(text), query, &fault) ||
-        !check_query(&container->arena, query, &input, &fault))
-        fail_msg("%s: %s", text, fault.message);
-    container->computed[container->computed_count++] = (struct computed_property){
-        .name = slice_from_text(cJSON_GetObjectItem(property, "name")->valuestring),
-        .expression = query->projection,
-    };
-}
-
 static void container_load(struct container *container, const cJSON *settings)
 {
-    const cJSON *indexing = cJSON_GetObjectItem(settings, "indexingPolicy"), *property;
+    const cJSON *indexing = cJSON_GetObjectItem(settings, "indexingPolicy");
     struct fault fault = {0};
 
     *container = (struct container){0};
     arena_init(&container->arena, ARENA_BYTES);
     if (settings == NULL)
         return;
-    if (!query_policies_load(&container->policies, kept(container, settings), &container->arena,
-                             &fault))
+    struct slice definition = kept(container, settings);
+    if (!query_policies_load(&container->policies, definition, &container->arena, &fault) ||
+        !computed_load(&container->computed, definition, &container->arena, &fault))
         fail_msg("%s", fault.message);
     container->has_indexing = indexing != NULL;
     if (indexing != NULL && !index_policy_parse(&container->indexing, kept(container, indexing),
                                                 &container->arena, &fault))
         fail_msg("%s", fault.message);
-    cJSON_ArrayForEach(property, cJSON_GetObjectItem(settings, "computedProperties"))
-        computed_load(container, property);
 }
 
 /* ---- Running ---- */
@@ -195,7 +174,6 @@ static void case_ask(const struct query_case *test, void *context)
         .parameters = test->parameters,
         .policies = &container.policies,
         .computed = container.computed,
-        .computed_count = container.computed_count,
         .indexing = container.has_indexing ? &container.indexing : NULL,
     };
     for (size_t i = 0; is_right && i < ARRAY_LEN(pages); i++) {

@@ -293,7 +293,6 @@ cJSON *query_run(const struct query_run *run, struct fault *fault)
     struct runner runner = {.run = run, .fault = fault};
     const struct check_input input = {.parameters = run->parameters,
                                       .computed = run->computed,
-                                      .computed_count = run->computed_count,
                                       .indexing = run->indexing,
                                       .policies = run->policies};
     struct regex_cache regexes;

@@ -17,8 +17,7 @@ struct query_run {
     const cJSON *documents;                /* an array; NULL for none */
     const cJSON *parameters;               /* as in a request's body, or NULL */
     const struct query_policies *policies; /* of the container, or NULL */
-    const struct computed_property *computed;
-    size_t computed_count;
+    struct computed_properties computed;
     const struct index_policy *indexing; /* NULL: every order can be served */
     size_t page;                         /* rows of a page; 0 for all at once */
     int64_t now_us;                      /* the clock */

@@ -544,8 +544,7 @@ static void computed_properties_stand_for_expressions(void **state)
     struct index_policy policy;
 
     (void) state;
-    input.computed = &lower;
-    input.computed_count = 1;
+    input.computed = (struct computed_properties){&lower, 1};
     const struct ast_query *query =
         checked("SELECT r.lower, r['lower'], r.a.lower, t.lower FROM c AS r JOIN t IN r.lower "
                 "WHERE r.lower.x = 1 ORDER BY r.lower");

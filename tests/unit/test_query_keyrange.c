@@ -345,7 +345,7 @@ static void follows_aliases(void **state)
 static void a_computed_property_is_no_key(void **state)
 {
     struct computed_property computed = {.name = SLICE_LITERAL("a")};
-    struct check_input input = {.computed = &computed, .computed_count = 1};
+    struct check_input input = {.computed = {&computed, 1}};
     struct pkey_definition definition;
     struct ast_query query, other;
     struct keyrange keyrange;

@@ -298,6 +298,39 @@ def test_a_container_is_replaced(client, database, container):
     assert item.status == 201, item
 
 
+def computed(name, text):
+    return {"name": name, "query": text}
+
+
+@pytest.mark.parametrize("properties, words", [
+    ([computed("low", "SELECT VALUE LOWER(c.a FROM c")], "SC1001"),
+    ([computed("low", "SELECT VALUE BADFUNC(c.a) FROM c")], "SC2005"),
+    ([computed("low", "SELECT c.a FROM c")], "SELECT VALUE"),
+    ([computed("low", "SELECT VALUE c.a FROM c WHERE c.a > 1")], "further clauses"),
+    ([computed("low", "SELECT VALUE COUNT(1) FROM c")], "aggregate"),
+    ([computed("id", "SELECT VALUE c.a FROM c")], "system property"),
+    ([computed("a", "SELECT VALUE c.a FROM c"), computed("a", "SELECT VALUE c.b FROM c")], "twice"),
+])
+def test_computed_properties_that_cannot_be(client, database, properties, words):
+    answer = client.post(f"/dbs/{database['id']}/colls", container_body(unique("c"), computedProperties=properties))
+    refused(answer, 400)
+    assert words in answer.json["message"]
+
+
+def test_computed_properties_come_and_go(client, database):
+    low = computed("low", "SELECT VALUE LOWER(c.a) FROM c")
+    indexing = {"includedPaths": [{"path": "/*"}, {"path": "/low/?"}, {"path": "/b/?"}]}
+    body = container_body(unique("c"), computedProperties=[low], indexingPolicy=indexing)
+    made = shown(client.post(f"/dbs/{database['id']}/colls", body), 201)
+    assert made["computedProperties"] == [low]
+    path = f"/dbs/{database['id']}/colls/{made['id']}"
+    # What was indexed as a stored property cannot become computed.
+    refused(client.put(path, {**body, "computedProperties": [low, computed("b", "SELECT VALUE c.x FROM c")]}), 400)
+    more = [low, computed("d", "SELECT VALUE c.x FROM c")]
+    assert shown(client.put(path, {**body, "computedProperties": more}))["computedProperties"] == more
+    assert "computedProperties" not in shown(client.put(path, container_body(made["id"])))
+
+
 def test_a_container_made_again_is_another_one(client, database, container):
     path = path_of(database, container)
     assert client.post(path + "/docs", {"id": "i", "pk": "p"}, pk=["p"]).status == 201
