@@ -170,6 +170,21 @@ char *arena_printf(struct arena *arena, const char *format, ...)
     return text;
 }
 
+char *arena_i64(struct arena *arena, int64_t value)
+{
+    char digits[20];
+    size_t at = sizeof(digits);
+    uint64_t rest = value < 0 ? -(uint64_t) value : (uint64_t) value;
+
+    do {
+        digits[--at] = (char) ('0' + rest % 10);
+        rest /= 10;
+    } while (rest > 0);
+    if (value < 0)
+        digits[--at] = '-';
+    return arena_copy(arena, digits + at, sizeof(digits) - at);
+}
+
 bool arena_defer(struct arena *arena, arena_cleanup_fn *run, void *object)
 {
     struct arena_cleanup *cleanup = take(arena, sizeof(*cleanup));

@@ -13,6 +13,7 @@
 #include "base/slice.h"
 
 #include <stddef.h>
+#include <stdint.h>
 
 struct arena_chunk;
 struct arena_cleanup;
@@ -42,6 +43,9 @@ void arena_reset(struct arena *arena);
 
 /* Zeroed memory, aligned for any type; NULL when the ceiling or the machine's memory is reached. */
 void *arena_alloc(struct arena *arena, size_t size) MUST_CHECK;
+
+/* A number in decimal, terminated; NULL as above. */
+char *arena_i64(struct arena *arena, int64_t value) MUST_CHECK;
 
 /* Bytes copied and terminated with NUL (not counted); NULL as above. */
 char *arena_copy(struct arena *arena, const void *bytes, size_t len) MUST_CHECK;

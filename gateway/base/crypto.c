@@ -53,15 +53,22 @@ void base64_encode(const void *bytes, size_t len, char *text)
     }
 }
 
+/* By character code; each request's signature is decoded, so a look-up instead of comparisons. */
 static int base64_value(char c)
 {
-    if (c >= 'A' && c <= 'Z')
-        return c - 'A';
-    if (c >= 'a' && c <= 'z')
-        return c - 'a' + 26;
-    if (c >= '0' && c <= '9')
-        return c - '0' + 52;
-    return c == '+' ? 62 : c == '/' ? 63 : -1;
+#define NONE_8 -1, -1, -1, -1, -1, -1, -1, -1
+#define NONE_32 NONE_8, NONE_8, NONE_8, NONE_8
+    static const int8_t values[256] = {
+        NONE_32, NONE_8, -1, -1, -1, 62, -1, -1, -1, 63, 52,      53,      54,      55,     56, 57,
+        58,      59,     60, 61, -1, -1, -1, -1, -1, -1, -1,      0,       1,       2,      3,  4,
+        5,       6,      7,  8,  9,  10, 11, 12, 13, 14, 15,      16,      17,      18,     19, 20,
+        21,      22,     23, 24, 25, -1, -1, -1, -1, -1, -1,      26,      27,      28,     29, 30,
+        31,      32,     33, 34, 35, 36, 37, 38, 39, 40, 41,      42,      43,      44,     45, 46,
+        47,      48,     49, 50, 51, -1, -1, -1, -1, -1, NONE_32, NONE_32, NONE_32, NONE_32};
+#undef NONE_32
+#undef NONE_8
+
+    return values[(uint8_t) c];
 }
 
 bool base64_decode(struct slice text, void *out, size_t out_size, size_t *out_len)

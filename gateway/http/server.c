@@ -365,7 +365,7 @@ static void begin_request(struct exchange *exchange, const char *method)
     MHD_get_connection_values_n(exchange->connection, MHD_HEADER_KIND, read_header, &reader);
     choose_activity_id(&call->request);
     call->op.log.activity_id = call->request.activity_id;
-    call->request.method_text = arena_printf(&call->op.arena, "%.16s", method);
+    call->request.method_text = arena_copy(&call->op.arena, method, strnlen(method, 16));
     call->request.is_tls = exchange->is_tls;
     call->now_s = clock_unix_s();
     exchange->state = EXCHANGE_READING;

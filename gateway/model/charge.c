@@ -28,13 +28,20 @@ int64_t charge_feed_cru(size_t item_count, size_t body_bytes)
 
 void charge_format(int64_t charge_cru, char text[CHARGE_TEXT_BYTES])
 {
-    long long units = charge_cru / 100, cents = charge_cru % 100;
+    uint64_t rest = (uint64_t) charge_cru;
+    char reversed[CHARGE_TEXT_BYTES];
+    size_t len = 0, decimals = rest % 100 == 0 ? 0 : rest % 10 == 0 ? 1 : 2;
 
     assert(charge_cru >= 0);
-    if (cents == 0)
-        snprintf(text, CHARGE_TEXT_BYTES, "%lld", units);
-    else if (cents % 10 == 0)
-        snprintf(text, CHARGE_TEXT_BYTES, "%lld.%lld", units, cents / 10);
-    else
-        snprintf(text, CHARGE_TEXT_BYTES, "%lld.%02lld", units, cents);
+    for (size_t skipped = decimals; skipped < 2; skipped++)
+        rest /= 10;
+    for (size_t digits = 0; digits <= decimals || rest > 0; digits++) {
+        if (digits == decimals && digits > 0)
+            reversed[len++] = '.';
+        reversed[len++] = (char) ('0' + rest % 10);
+        rest /= 10;
+    }
+    for (size_t i = 0; i < len; i++)
+        text[i] = reversed[len - 1 - i];
+    text[len] = '\0';
 }

@@ -1,7 +1,6 @@
 #include "request/reply.h"
 
 #include <assert.h>
-#include <inttypes.h>
 #include <stdlib.h>
 
 #include "base/banned.h"
@@ -23,7 +22,7 @@ void reply_header(struct reply *reply, const char *name, const char *value)
 
 void reply_header_i64(struct reply *reply, struct arena *arena, const char *name, int64_t value)
 {
-    reply_header(reply, name, arena_printf(arena, "%" PRId64, value));
+    reply_header(reply, name, arena_i64(arena, value));
 }
 
 bool reply_take_body(struct reply *reply, struct buf *buf, struct fault *fault)

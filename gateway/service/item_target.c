@@ -155,6 +155,14 @@ void item_target_reply_row(struct call *call, const struct pkrange *range,
         reply_header_i64(&call->reply, &call->op.arena, "x-ms-item-lsn", row->lsn);
 }
 
+static char *put(char *at, const char *text)
+{
+    size_t len = strlen(text);
+
+    memcpy(at, text, len);
+    return at + len;
+}
+
 void item_target_print(struct buf *out, const struct container *container,
                        const struct item_print *item)
 {
@@ -162,14 +170,16 @@ void item_target_print(struct buf *out, const struct container *container,
                       .database = container->database_number,
                       .owner = container->number,
                       .number = item->rid};
-    char rid_text[RID_TEXT_BYTES], self[96], etag[UUID_TEXT_BYTES];
+    char rid_text[RID_TEXT_BYTES], self[sizeof("dbs//colls//docs//") + 3 * RID_TEXT_BYTES],
+        etag[UUID_TEXT_BYTES];
 
     rid_format(&rid, rid_text);
     uuid_format(item->etag, etag);
-    int len = snprintf(self, sizeof(self), "dbs/%s/colls/%s/docs/%s/", container->database_rid,
-                       container->rid, rid_text);
+    char *end = put(put(self, "dbs/"), container->database_rid);
+    end = put(put(end, "/colls/"), container->rid);
+    end = put(put(put(end, "/docs/"), rid_text), "/");
     struct item_system system = {.rid = slice_from_text(rid_text),
-                                 .self = slice_make(self, (size_t) len),
+                                 .self = slice_make(self, (size_t) (end - self)),
                                  .etag = slice_from_text(etag),
                                  .ts_s = item->ts,
                                  .has_lsn = item->has_lsn,
