@@ -12,7 +12,7 @@ build_packages=(
     libcmocka-dev
 )
 server_packages=(postgresql-15)
-test_packages=(python3 python3-venv curl clang clang-format clang-tidy libclang-rt-14-dev)
+test_packages=(python3 python3-venv curl openssl clang clang-format clang-tidy libclang-rt-14-dev)
 
 say() {
     printf '%s\n' "$*" >&2

@@ -91,7 +91,7 @@ const struct setting settings[] = {
      "where our own certificate authority and certificate are kept; default: DATA/tls (up), "
      "$XDG_DATA_HOME/orrery/tls (serve)"},
     {"cert-file", "CERT_PATH", SETTING_TEXT, GATEWAY, AT(cert_file), NULL, 0, 0, NULL, NULL, "FILE",
-     "certificate to use instead of our own: PEM, or PKCS #12 with its key"},
+     "certificate to use instead of our own: PEM, or PKCS #12 with its key; read again on SIGHUP"},
     {"cert-key-file", NULL, SETTING_TEXT, GATEWAY, AT(cert_key_file), NULL, 0, 0, NULL, NULL, "FILE",
      "PEM key of --cert-file, when that does not hold it"},
     {"cert-secret", "CERT_SECRET", SETTING_TEXT, GATEWAY, AT(cert_secret), NULL, 0, 0, NULL, NULL, "TEXT",

@@ -30,7 +30,6 @@ struct worker {
 
 struct process {
     const struct config *config;
-    struct tls tls;
     struct throughput throughput; /* used only when it is enforced */
     int https_port, http_port;    /* as bound; CONFIG_PORT_NONE when not served */
     int64_t started_s;            /* wall clock */

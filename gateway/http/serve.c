@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/keys.h"
 #include "base/log.h"
+#include "http/certificates.h"
 #include "http/process.h"
 #include "http/refusals.h"
 #include "http/tickets.h"
@@ -190,8 +191,8 @@ static bool init_worker(struct process *process, struct worker *worker)
     if (!container_cache_init(&worker->service.containers, CONTAINERS_MAX))
         return false;
     /* The server's hook runs before the store's: what arrives in a turn leaves in the same turn. */
-    if (!server_init(&worker->server, &worker->service, &process->tls, &worker->metrics,
-                     worker->plain_fd, worker->secure_fd))
+    if (!server_init(&worker->server, &worker->service, &worker->metrics, worker->plain_fd,
+                     worker->secure_fd))
         return false;
     if (!store_init(&worker->service.store, &worker->loop, process->config) || !init_peers(worker))
         return false;
@@ -265,6 +266,18 @@ static void reload_keys(const struct config *config)
         log_error(NULL, "keys not loaded, the old ones stay", "reason=\"%s\"", fault.message);
 }
 
+static void reload_certificate(const struct config *config)
+{
+    struct fault fault;
+
+    if (certificates_reload(config, &fault))
+        log_info(NULL, "certificate loaded", "file=%s",
+                 config->cert_file != NULL ? config->cert_file : "own");
+    else
+        log_error(NULL, "certificate not loaded, the old one stays", "reason=\"%s\"",
+                  fault.message);
+}
+
 static void notify_supervisor(const char *state)
 {
     const char *path = getenv("NOTIFY_SOCKET");
@@ -312,6 +325,8 @@ static void watch_signals(struct process *process, int signal_fd)
         if (got.ssi_signo != SIGHUP)
             return;
         reload_keys(process->config);
+        if (process->https_port != CONFIG_PORT_NONE)
+            reload_certificate(process->config);
     }
 }
 
@@ -369,7 +384,7 @@ static bool prepare(struct process *process)
     struct fault fault;
 
     if (!keys_reload(config->key_file, &fault) ||
-        (config->https_port != CONFIG_PORT_NONE && !tls_prepare(&process->tls, config, &fault))) {
+        (config->https_port != CONFIG_PORT_NONE && !certificates_reload(config, &fault))) {
         fail("cannot start", fault.message);
         return false;
     }
@@ -403,7 +418,7 @@ int serve_run(const struct config *config)
         return fail("cannot start", strerror(errno));
     if (prepare(&process))
         status = run_process(&process, signal_fd);
-    tls_finish(&process.tls);
+    certificates_finish();
     throughput_finish(&process.throughput);
     tickets_finish();
     keys_finish();

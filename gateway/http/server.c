@@ -5,6 +5,7 @@
 #include "http/authorize.h"
 #include "http/refusals.h"
 #include "http/routes.h"
+#include "http/certificates.h"
 #include "http/tickets.h"
 #include "model/charge.h"
 
@@ -610,9 +611,11 @@ static void on_connection(void *cls, struct MHD_Connection *connection, void **c
         return;
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_GNUTLS_SESSION);
-    /* Without a ticket key of ours every handshake would be a full one. */
-    if (info != NULL && info->tls_session != NULL)
+    /* The library takes no ticket key, and no other certificate than that of its start. */
+    if (info != NULL && info->tls_session != NULL) {
         tickets_enable(info->tls_session);
+        certificates_use(info->tls_session);
+    }
 }
 
 /* Paths are split before they are decoded, so libmicrohttpd must leave them alone. */
@@ -693,11 +696,12 @@ static int run_daemons(struct loop_hook *hook)
 static bool start_daemon(struct server *server, struct server_daemon *daemon, int fd, bool is_tls)
 {
     const struct config *config = server->config;
+    const struct tls *tls = certificates_current();
     unsigned flags =
         MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG | (is_tls ? MHD_USE_TLS : 0);
     struct MHD_OptionItem tls_options[] = {
-        {MHD_OPTION_HTTPS_MEM_CERT, 0, is_tls ? (void *) server->tls->certificate_pem : NULL},
-        {MHD_OPTION_HTTPS_MEM_KEY, 0, is_tls ? (void *) server->tls->key_pem : NULL},
+        {MHD_OPTION_HTTPS_MEM_CERT, 0, is_tls ? tls->certificate_pem : NULL},
+        {MHD_OPTION_HTTPS_MEM_KEY, 0, is_tls ? tls->key_pem : NULL},
         {MHD_OPTION_HTTPS_PRIORITIES, 0, (void *) "NORMAL:-VERS-TLS1.0:-VERS-TLS1.1"},
         {MHD_OPTION_END, 0, NULL}};
     struct MHD_OptionItem no_options[] = {{MHD_OPTION_END, 0, NULL}};
@@ -723,14 +727,11 @@ static bool start_daemon(struct server *server, struct server_daemon *daemon, in
     return loop_watch_set(server->loop, &daemon->watch, EPOLLIN) == 0;
 }
 
-bool server_init(struct server *server, struct service *service, const struct tls *tls,
-                 struct metrics *metrics, int plain_fd, int secure_fd)
+bool server_init(struct server *server, struct service *service, struct metrics *metrics,
+                 int plain_fd, int secure_fd)
 {
-    *server = (struct server){.loop = service->loop,
-                              .config = service->config,
-                              .service = service,
-                              .tls = tls,
-                              .metrics = metrics};
+    *server = (struct server){
+        .loop = service->loop, .config = service->config, .service = service, .metrics = metrics};
     server->body_bytes_max = server->config->body_memory_bytes / (unsigned) server->config->threads;
     list_init(&server->running);
     list_init(&server->arriving);

@@ -9,7 +9,6 @@
 #define ORRERY_HTTP_SERVER_H
 
 #include "http/metrics.h"
-#include "http/tls.h"
 #include "service/call.h"
 #include "service/service.h"
 
@@ -28,7 +27,6 @@ struct server {
     struct loop *loop;
     const struct config *config;
     struct service *service;
-    const struct tls *tls;
     struct server_daemon plain, secure;
     struct loop_hook hook;
     struct list arriving; /* exchanges that are not here whole, oldest first */
@@ -46,8 +44,8 @@ struct server {
  *
  * returns  false when libmicrohttpd refuses; the sockets then stay the caller's
  */
-bool server_init(struct server *server, struct service *service, const struct tls *tls,
-                 struct metrics *metrics, int plain_fd, int secure_fd) MUST_CHECK;
+bool server_init(struct server *server, struct service *service, struct metrics *metrics,
+                 int plain_fd, int secure_fd) MUST_CHECK;
 
 /* Take no new connections, answer new requests with 503. */
 void server_drain(struct server *server);

@@ -1,6 +1,7 @@
 #include "http/system.h"
 
 #include "base/clock.h"
+#include "http/certificates.h"
 #include "http/process.h"
 #include "http/routes.h"
 
@@ -140,12 +141,12 @@ static enum op_next status_answered(struct op *op)
 
 enum op_next system_certificate(struct op *op)
 {
-    const struct process *process = call_of(op)->service->process;
+    const struct tls *tls = certificates_current();
     struct buf body = {0};
 
-    if (process->tls.authority_pem == NULL)
+    if (tls == NULL)
         return call_fail(op, 404, SUB_NONE, "this gateway serves no HTTPS and has no certificate");
-    buf_append_text(&body, process->tls.authority_pem);
+    buf_append_text(&body, tls->authority_pem);
     return reply_text(op, 200, "application/x-pem-file", &body);
 }
 
