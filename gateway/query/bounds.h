@@ -11,8 +11,14 @@
 /* Characters of a query's text: 512 KiB. */
 #define PARSER_TEXT_MAX 524288
 
-/* Levels of nodes, and of brackets around one; subqueries included. */
+/* Levels of nodes, subqueries included. */
 #define AST_DEPTH_MAX 256
+
+/*
+ * Levels at which the parser recurses. A level of nodes takes up to three when every operation has
+ * its parentheses, so whatever was parsed once can be printed and parsed again.
+ */
+#define PARSER_DEPTH_MAX (4 * AST_DEPTH_MAX)
 
 /* Children of one node: items of IN, elements, arguments. Generated queries have thousands. */
 #define AST_CHILDREN_MAX 65536

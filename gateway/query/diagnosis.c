@@ -30,6 +30,8 @@ static void clean(char *sentence)
         sentence[--len] = '\0';
 }
 
+static struct buf sentence_quote(const char *format, va_list args) PRINTF_LIKE(1, 0);
+
 /* The sentence as a JSON string, for the caller to finish. */
 static struct buf sentence_quote(const char *format, va_list args)
 {
@@ -49,7 +51,7 @@ static const char *quoted_text(struct buf *json)
     return text != NULL ? text : "\"\"";
 }
 
-/* Errors so far as `{"errors":[…`, in the room of a fault's message; "" for none. */
+/* One error after earlier ones, which are a text without its end; finishes the sentence. */
 static bool located(struct fault *fault, const char *earlier, struct slice text, struct span span,
                     const char *code, struct buf *sentence)
 {

@@ -80,7 +80,7 @@ static struct ast *too_deep(struct parser *p, struct span span)
 /* Called where the grammar recurses; every call that answered true is undone by leave. */
 static bool enter(struct parser *p)
 {
-    if (p->depth >= AST_DEPTH_MAX)
+    if (p->depth >= PARSER_DEPTH_MAX)
         return too_deep(p, p->token.span) != NULL;
     p->depth++;
     return true;
