@@ -173,7 +173,8 @@ static const struct function functions[] = {
 const struct function *function_find(struct slice name)
 {
     for (size_t i = 0; i < ARRAY_LEN(functions); i++) {
-        if (slice_equals_nocase(name, functions[i].name))
+        if ((name.ptr[0] | 0x20) == (functions[i].name[0] | 0x20) &&
+            slice_equals_nocase(name, functions[i].name))
             return &functions[i];
     }
     return NULL;

@@ -8,9 +8,12 @@
 
 #include "base/banned.h"
 
-static const char *const keywords[] = {[KEYWORD_NONE] = "",
-#define ROW(word) [KEYWORD_##word] = #word,
-                                       KEYWORD_TABLE(ROW)
+static const struct {
+    const char *spelled;
+    size_t len;
+} keywords[] = {[KEYWORD_NONE] = {"", 0},
+#define ROW(word) [KEYWORD_##word] = {#word, sizeof(#word) - 1},
+                KEYWORD_TABLE(ROW)
 #undef ROW
 };
 
@@ -94,7 +97,8 @@ static void name_scan(struct lexer *lexer, struct token *token)
     struct slice word = slice_make(lexer->text.ptr + start, lexer->at - start);
     token->kind = TOKEN_NAME;
     for (size_t i = 1; i < ARRAY_LEN(keywords); i++) {
-        if (slice_equals_nocase(word, keywords[i])) {
+        if (word.len == keywords[i].len && (word.ptr[0] & 0x5f) == keywords[i].spelled[0] &&
+            strncasecmp(word.ptr, keywords[i].spelled, word.len) == 0) {
             token->kind = TOKEN_KEYWORD;
             token->keyword = (enum keyword) i;
             break;
