@@ -21,9 +21,19 @@ int64_t charge_write_cru(size_t body_bytes)
     return 500 + 45 * further_kb(body_bytes);
 }
 
+static int64_t kb_begun(uint64_t bytes)
+{
+    return (int64_t) ((bytes + 1023) / 1024);
+}
+
 int64_t charge_feed_cru(size_t item_count, size_t body_bytes)
 {
-    return 200 + 5 * (int64_t) item_count + 9 * (int64_t) ((body_bytes + 1023) / 1024);
+    return 200 + 5 * (int64_t) item_count + 9 * kb_begun(body_bytes);
+}
+
+int64_t charge_query_cru(uint64_t item_count, uint64_t item_bytes, size_t result_bytes)
+{
+    return 200 + 5 * (int64_t) item_count + 9 * kb_begun(item_bytes) + 2 * kb_begun(result_bytes);
 }
 
 void charge_format(int64_t charge_cru, char text[CHARGE_TEXT_BYTES])

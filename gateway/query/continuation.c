@@ -16,6 +16,13 @@ size_t continuation_text_max(size_t state_bytes)
     return BASE64_LEN(FIXED_BYTES_MAX + state_bytes);
 }
 
+size_t continuation_state_max(size_t text_max)
+{
+    size_t bytes = text_max / 4 * 3;
+
+    return bytes > FIXED_BYTES_MAX ? bytes - FIXED_BYTES_MAX : 0;
+}
+
 static void put_number(struct buf *bytes, uint64_t number)
 {
     for (; number >= 0x80; number >>= 7)

@@ -48,6 +48,9 @@ struct continuation {
     struct slice state; /* borrowed; of a text that was read, in the arena */
 };
 
+/* How much state fits a text of at most so many bytes; 17 bytes always do. */
+size_t continuation_state_max(size_t text_max);
+
 /* How long a text with so many bytes of state can be, at most. */
 size_t continuation_text_max(size_t state_bytes);
 

@@ -14,6 +14,7 @@ struct entry {
 
 struct topk {
     size_t limit, bytes_max;
+    bool is_distinct;
     unsigned key_count;
     bool is_descending[TOPK_KEYS_MAX];
     struct entry *after; /* NULL without */
@@ -62,6 +63,7 @@ struct topk *topk_create(const struct topk_options *options, struct fault *fault
     }
     topk->limit = options->limit;
     topk->bytes_max = options->bytes_max;
+    topk->is_distinct = options->is_distinct;
     topk->key_count = options->key_count;
     for (unsigned i = 0; i < topk->key_count; i++)
         topk->is_descending[i] = options->is_descending[i];
@@ -172,13 +174,27 @@ static bool is_after(const struct topk *topk, const struct topk_position *positi
     return topk->after == NULL || rows_compare(topk, position, topk->after) > 0;
 }
 
+/* Is a row at that position kept? The rids are digests, so few rows need more than a look. */
+static bool is_kept(const struct topk *topk, const struct topk_position *position)
+{
+    for (size_t i = 0; i < topk->count; i++) {
+        const struct entry *entry = topk->entries[i];
+        if (entry->rid == position->rid && entry->row == position->row &&
+            rows_compare(topk, position, entry) == 0)
+            return true;
+    }
+    return false;
+}
+
 bool topk_wants(struct topk *topk, const struct topk_position *position)
 {
     if (!is_after(topk, position))
         return false;
     bool is_wanted = !is_full(topk) || rows_compare(topk, position, topk->entries[0]) < 0;
+    if (topk->is_distinct && is_full(topk) && rows_compare(topk, position, topk->entries[0]) == 0)
+        return false;
     topk->is_cut = topk->is_cut || !is_wanted;
-    return is_wanted;
+    return is_wanted && !(topk->is_distinct && is_kept(topk, position));
 }
 
 static bool entries_grow(struct topk *topk)

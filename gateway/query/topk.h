@@ -8,6 +8,9 @@
  *
  * The memory is the heap's own, from malloc. Its bound is the page: as many rows as may be
  * answered, and no more of them than fill its bytes.
+ *
+ * With is_distinct rows at the same position are one row, of which the first is kept: the position
+ * then holds, in rid and row, a digest of the payload instead of where the row comes from.
  */
 #ifndef ORRERY_QUERY_TOPK_H
 #define ORRERY_QUERY_TOPK_H
@@ -34,6 +37,7 @@ struct topk_options {
     size_t limit;     /* rows kept, at least 1 */
     size_t bytes_max; /* of their payloads: rows that cannot be in a page of that size are let go;
                          one row is always kept */
+    bool is_distinct;
     unsigned key_count;
     const bool *is_descending;         /* by key; copied */
     const struct topk_position *after; /* only rows beyond it; NULL from the beginning; copied */

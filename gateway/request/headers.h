@@ -44,6 +44,7 @@
     ROW(HEADER_PARTITION_KEY, "x-ms-documentdb-partitionkey")                               \
     ROW(HEADER_PARTITION_KEY_RANGE_ID, "x-ms-documentdb-partitionkeyrangeid")               \
     ROW(HEADER_POPULATE_QUOTA_INFO, "x-ms-documentdb-populatequotainfo")                    \
+    ROW(HEADER_POPULATE_QUERY_METRICS, "x-ms-documentdb-populatequerymetrics")              \
     ROW(HEADER_POST_TRIGGER, "x-ms-documentdb-post-trigger-include")                        \
     ROW(HEADER_PRE_TRIGGER, "x-ms-documentdb-pre-trigger-include")                          \
     ROW(HEADER_PREFER, "prefer")                                                            \

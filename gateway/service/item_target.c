@@ -163,28 +163,51 @@ static char *put(char *at, const char *text)
     return at + len;
 }
 
-void item_target_print(struct buf *out, const struct container *container,
-                       const struct item_print *item)
+/* System properties of an item, and the memory that they are in. */
+struct system_texts {
+    char rid[RID_TEXT_BYTES], self[sizeof("dbs//colls//docs//") + 3 * RID_TEXT_BYTES],
+        etag[UUID_TEXT_BYTES];
+    struct item_system system;
+};
+
+static const struct item_system *fill_system(struct system_texts *texts,
+                                             const struct container *container,
+                                             const struct item_print *item)
 {
     struct rid rid = {.type = RID_ITEM,
                       .database = container->database_number,
                       .owner = container->number,
                       .number = item->rid};
-    char rid_text[RID_TEXT_BYTES], self[sizeof("dbs//colls//docs//") + 3 * RID_TEXT_BYTES],
-        etag[UUID_TEXT_BYTES];
 
-    rid_format(&rid, rid_text);
-    uuid_format(item->etag, etag);
-    char *end = put(put(self, "dbs/"), container->database_rid);
+    rid_format(&rid, texts->rid);
+    uuid_format(item->etag, texts->etag);
+    char *end = put(put(texts->self, "dbs/"), container->database_rid);
     end = put(put(end, "/colls/"), container->rid);
-    end = put(put(put(end, "/docs/"), rid_text), "/");
-    struct item_system system = {.rid = slice_from_text(rid_text),
-                                 .self = slice_make(self, (size_t) (end - self)),
-                                 .etag = slice_from_text(etag),
-                                 .ts_s = item->ts,
-                                 .has_lsn = item->has_lsn,
-                                 .lsn = item->lsn};
-    item_print(out, item->stored, &system);
+    end = put(put(put(end, "/docs/"), texts->rid), "/");
+    texts->system =
+        (struct item_system){.rid = slice_from_text(texts->rid),
+                             .self = slice_make(texts->self, (size_t) (end - texts->self)),
+                             .etag = slice_from_text(texts->etag),
+                             .ts_s = item->ts,
+                             .has_lsn = item->has_lsn,
+                             .lsn = item->lsn};
+    return &texts->system;
+}
+
+void item_target_print(struct buf *out, const struct container *container,
+                       const struct item_print *item)
+{
+    struct system_texts texts;
+
+    item_print(out, item->stored, fill_system(&texts, container, item));
+}
+
+cJSON *item_target_tree(struct arena *arena, const struct container *container,
+                        const struct item_print *item)
+{
+    struct system_texts texts;
+
+    return item_tree(arena, item->stored, fill_system(&texts, container, item));
 }
 
 bool item_target_fault(struct fault *fault, const struct write_operation *operation)

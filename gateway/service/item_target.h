@@ -68,6 +68,10 @@ struct item_print {
 void item_target_print(struct buf *out, const struct container *container,
                        const struct item_print *item);
 
+/* The same as a tree; NULL without memory. */
+cJSON *item_target_tree(struct arena *arena, const struct container *container,
+                        const struct item_print *item) MUST_CHECK;
+
 /* The fault that a write operation's status stands for; 424 and 410 included. Returns false. */
 bool item_target_fault(struct fault *fault, const struct write_operation *operation);
 

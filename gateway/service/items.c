@@ -9,8 +9,8 @@
 #include "service/handlers.h"
 #include "service/item_batch.h"
 #include "service/item_target.h"
+#include "service/items_query.h"
 
-#include "base/clock.h"
 #include "model/charge.h"
 #include "model/etag.h"
 #include "model/patch.h"
@@ -201,7 +201,7 @@ enum op_next items_post(struct op *op)
     if (header_is_true(headers, HEADER_IS_QUERY_PLAN))
         return call_fail(op, 400, SUB_NONE, "query plans are not supported in this release");
     if (header_is_true(headers, HEADER_IS_QUERY) || header_is_true(headers, HEADER_IS_QUERY_GO))
-        return call_fail(op, 400, SUB_NONE, "queries over items are not supported in this release");
+        return items_query(op);
     if (header_is_true(headers, HEADER_IS_BATCH))
         return item_batch_begin(op);
     if (!refuse_unsupported(call))
@@ -397,7 +397,6 @@ enum op_next items_patch(struct op *op)
     if (!slice_is_absent(self->patch.condition) &&
         !filter_parse_condition(&op->arena, self->patch.condition, &self->condition, &op->fault))
         return OP_FAILED;
-    self->condition.now_us = 1000 * clock_unix_ms();
     return call_resolve(op, patch_aim);
 }
 

@@ -1,0 +1,90 @@
+/*
+ * Items read one after the other: range by range in the order of their keys, inside a range in the
+ * order in which they were created (their rid), so that no concurrent write makes a reader lose or
+ * repeat an item that it leaves alone.
+ *
+ * A scan asks for a chunk at a time, bounded in rows and bytes; whoever scans takes the rows out
+ * and asks again. Every chunk says what its range had seen in the same snapshot: the session token
+ * is checked against that.
+ *
+ *     scan_ask → (PostgreSQL) → scan_came → scan_next … scan_next → scan_forward → scan_ask
+ */
+#ifndef ORRERY_SERVICE_ITEM_SCAN_H
+#define ORRERY_SERVICE_ITEM_SCAN_H
+
+#include "query/sql.h"
+#include "service/consistency.h"
+#include "service/item_scope.h"
+#include "store/writes.h"
+
+/* Bodies of one chunk; the last item may go beyond. */
+#define SCAN_CHUNK_BYTES (1u << 20)
+#define SCAN_CHUNK_ROWS 1000
+
+/* What a range had seen when it was read last. */
+struct scan_seen {
+    bool is_read;
+    int64_t epoch;
+    size_t vector_len;
+    int64_t vector[STORE_VECTOR_MAX];
+};
+
+/* One item of a chunk; slices are borrowed from it. */
+struct scan_item {
+    uint64_t rid;
+    const uint8_t *etag; /* 16 bytes */
+    int64_t ts;
+    struct slice body;
+};
+
+struct item_scan {
+    const struct item_scope *scope;
+    const struct consistency *consistency;
+    struct store_run run;
+    size_t range;   /* position in container->ranges */
+    uint64_t after; /* rid: items up to it were taken */
+    struct pgio_result chunk;
+    int row, rows;          /* the next one of the chunk */
+    bool is_cut;            /* the range has more than the chunk */
+    struct scan_seen *seen; /* one per range of the scope */
+    /* measured */
+    uint64_t items, bytes; /* taken */
+    int64_t asked_us, waited_us;
+};
+
+enum scan_end {
+    SCAN_CAME,
+    SCAN_GONE, /* the range or the container is not there any more: find it again by name */
+    SCAN_FAULT /* op->fault is set */
+};
+
+/* Once per op. Fault 503. */
+bool scan_init(struct item_scan *scan, struct op *op) MUST_CHECK;
+
+/*
+ * Begin at a place in a scope; again after the container was found again.
+ *
+ * scope, consistency  borrowed
+ */
+bool scan_begin(struct item_scan *scan, struct call *call, const struct item_scope *scope,
+                const struct consistency *consistency, size_t range, uint64_t after) MUST_CHECK;
+
+/* Ask for the next chunk: rows_max items at most, none for the state of the range alone. */
+enum op_next scan_ask(struct item_scan *scan, struct call *call, unsigned rows_max, op_step *next);
+
+/* Take what op->result brought. */
+enum scan_end scan_came(struct item_scan *scan, struct call *call) MUST_CHECK;
+
+/* The next item of the chunk; false when it is used up. */
+bool scan_next(struct item_scan *scan, struct scan_item *item);
+
+/* Are there items left: in the chunk, behind it, or maybe in other ranges? */
+bool scan_has_more(const struct item_scan *scan);
+
+/* The chunk is used up: go to what is behind it, or to the next range. False at the end. */
+bool scan_forward(struct item_scan *scan);
+
+/* Headers about what was read: session token, and for a single range its id and LSN. */
+bool scan_reply(const struct item_scan *scan, struct call *call) MUST_CHECK;
+
+#endif

@@ -1,0 +1,316 @@
+/*
+ * Queries over items: what was asked, how it is to be answered, where it begins; and the answer.
+ */
+#include "service/items_query.h"
+
+#include "base/clock.h"
+#include "model/charge.h"
+#include "model/json_tree.h"
+#include "query/check.h"
+#include "query/groups.h"
+#include "query/parser.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "base/banned.h"
+
+/* A continuation may be this long when the client does not say. */
+#define TOKEN_BYTES_MAX 8192
+
+static op_step query_aim;   /* scope, continuation, access; begin */
+static op_step query_reply; /* the page is complete */
+
+static void free_query(void *object)
+{
+    struct items_query *self = object;
+
+    arena_finish(&self->arena);
+    buf_finish(&self->page);
+}
+
+/* ---- what was asked ---- */
+
+static bool read_token_limit(struct items_query *self, struct call *call)
+{
+    struct slice text = slice_trim(call->request.headers.at[HEADER_TOKEN_LIMIT_KB]);
+    unsigned long long kb;
+
+    self->token_bytes_max = TOKEN_BYTES_MAX;
+    if (slice_is_empty(text))
+        return true;
+    if (!slice_to_u64(text, INT32_MAX, &kb) || kb == 0)
+        return fault_set(&call->op.fault, 400, SUB_NONE, "%s must be a positive number",
+                         header_name(HEADER_TOKEN_LIMIT_KB));
+    if (kb * 1024 < TOKEN_BYTES_MAX)
+        self->token_bytes_max = (size_t) kb * 1024;
+    return true;
+}
+
+/* Compile for the container that was found; again when another one took its place. */
+static bool compile(struct items_query *self, struct call *call)
+{
+    const struct container *container = call->container;
+    struct op *op = &call->op;
+    const struct check_input input = {.parameters = self->spec.parameters,
+                                      .computed = container->computed,
+                                      .indexing = &container->settings.indexing,
+                                      .policies = &container->policies};
+
+    int64_t start_us = clock_monotonic_us();
+    if (!parser_query(&op->arena, self->spec.text, &self->query, &op->fault))
+        return false;
+    int64_t parsed_us = clock_monotonic_us();
+    if (!check_query(&op->arena, &self->query, &input, &op->fault))
+        return false;
+    self->compile_us = parsed_us - start_us;
+    self->check_us = clock_monotonic_us() - parsed_us;
+    return true;
+}
+
+static bool prepare_eval(struct items_query *self, struct call *call)
+{
+    struct op *op = &call->op;
+    size_t slots = self->query.slot_count > 0 ? self->query.slot_count : 1;
+    const cJSON **values = arena_alloc(&op->arena, slots * sizeof(*values));
+
+    if (values == NULL)
+        return fault_set_oom(&op->fault);
+    eval_init(&self->eval, &self->arena, values, &op->fault);
+    regex_cache_init(&self->regexes, &op->arena);
+    self->eval.regexes = &self->regexes;
+    self->eval.policies = &call->container->policies;
+    self->eval.now_us = clock_unix_ms() * 1000;
+    crypto_random(&self->eval.seed, sizeof(self->eval.seed));
+    return query_stages_init(self, call);
+}
+
+enum op_next items_query(struct op *op)
+{
+    struct call *call = call_of(op);
+
+    if (!op_alloc_self(op, sizeof(struct items_query)))
+        return OP_FAILED;
+    struct items_query *self = op_self(op, struct items_query);
+    if (!arena_defer(&op->arena, free_query, self)) {
+        fault_set_oom(&op->fault);
+        return OP_FAILED;
+    }
+    self->begun_us = clock_monotonic_us();
+    self->page_end_us = self->begun_us + QUERY_PAGE_MS * 1000;
+    if (!scan_init(&self->scan, op) || !consistency_parse(&self->consistency, call) ||
+        !header_max_item_count(&call->request.headers, QUERY_PAGE_DEFAULT, QUERY_PAGE_MAX,
+                               &self->limit, &op->fault) ||
+        !read_token_limit(self, call) ||
+        !query_body_parse(&op->arena, call->request.body, &self->spec, &op->fault))
+        return OP_FAILED;
+    arena_init(&self->arena, QUERY_ITEM_BYTES_MAX);
+    return call_resolve(op, query_aim);
+}
+
+/* ---- where it begins ---- */
+
+/* What a continuation must belong to: the text and the parameters, however they were spaced. */
+static bool make_question(struct items_query *self, struct call *call)
+{
+    struct buf asked = {0};
+
+    buf_append_text(&asked, "query\n");
+    buf_append_slice(&asked, self->spec.text);
+    buf_append_char(&asked, '\0');
+    if (self->spec.parameters != NULL)
+        json_tree_print(&asked, self->spec.parameters);
+    bool is_made = asked.has_failed ? fault_set_oom(&call->op.fault)
+                                    : item_scope_question(&self->scope, buf_slice(&asked),
+                                                          self->question, &call->op.fault);
+    buf_finish(&asked);
+    return is_made;
+}
+
+static void begin_window(struct items_query *self, const struct continuation *from)
+{
+    const struct ast_query *query = &self->query;
+
+    self->skip = query->has_window ? query->offset_count : 0;
+    self->take = query->has_top      ? query->top_count
+                 : query->has_window ? query->limit_count
+                                     : CONTINUATION_ALL;
+    if (from != NULL) {
+        self->skip = from->skip;
+        self->take = from->take;
+    }
+    self->is_full = self->take == 0;
+}
+
+static const struct query_mode *choose_mode(const struct ast_query *query)
+{
+    if (query->order_by != NULL)
+        return &query_top_mode;
+    return groups_are_needed(query) ? &query_groups_mode : &query_rows_mode;
+}
+
+static bool begin_page(struct items_query *self, struct call *call)
+{
+    struct continuation from;
+    size_t range;
+    bool is_there;
+
+    self->mode = choose_mode(&self->query);
+    if (!make_question(self, call) ||
+        !item_scope_continue(&self->scope, call, self->question, &from, &range, &is_there))
+        return false;
+    if (is_there && from.kind != self->mode->kind)
+        return fault_set(&call->op.fault, 400, SUB_NONE,
+                         "x-ms-continuation is of another release of this program");
+    self->to =
+        (struct continuation){.kind = self->mode->kind, .container = call->container->number};
+    memcpy(self->to.question, self->question, sizeof(self->question));
+    begin_window(self, is_there ? &from : NULL);
+    if (!self->mode->ends_early)
+        range = self->scope.first;
+    return scan_begin(&self->scan, call, &self->scope, &self->consistency, range, 0) &&
+           self->mode->begin(self, call, is_there ? &from : NULL) && query_stages_begin(self, call);
+}
+
+/*
+ * A query that may visit several ranges must say that it knows; one with a key, a range or an
+ * interval in its headers has said so. Source: protocol reference, section 5.5.
+ */
+static bool check_cross_partition(const struct items_query *self, struct call *call)
+{
+    if (self->scope.is_given || self->scope.end - self->scope.first <= 1 ||
+        header_is_true(&call->request.headers, HEADER_CROSS_PARTITION))
+        return true;
+    return fault_set(&call->op.fault, 400, SUB_NONE,
+                     "cross partition query is required but disabled: set %s to true, or give a "
+                     "partition key by %s or in the query's filter",
+                     header_name(HEADER_CROSS_PARTITION), header_name(HEADER_PARTITION_KEY));
+}
+
+static enum op_next query_aim(struct op *op)
+{
+    struct items_query *self = op_self(op, struct items_query);
+    struct call *call = call_of(op);
+
+    self->page.len = 0;
+    self->is_full = false;
+    self->count = 0;
+    self->has_more = self->is_in_item = false;
+    self->matched_items = self->matched_bytes = 0;
+    buf_printf(&self->page, "{\"_rid\":\"%s\",\"Documents\":[", call->container->rid);
+    self->page_start = self->page.len;
+    if (!compile(self, call) || !prepare_eval(self, call) ||
+        !item_scope_from_headers(&self->scope, call) ||
+        !item_scope_check_access(&self->scope, call) || !check_cross_partition(self, call) ||
+        !begin_page(self, call))
+        return OP_FAILED;
+    return query_walk(op, query_aim, query_reply);
+}
+
+/* ---- results ---- */
+
+bool query_skips(struct items_query *self)
+{
+    if (self->skip == 0)
+        return false;
+    self->skip--;
+    return true;
+}
+
+/* What was appended since is a result, unless the page is full without it. */
+static bool keep_result(struct items_query *self, size_t before)
+{
+    if (self->count > 0 && self->page.len - self->page_start > QUERY_PAGE_BYTES) {
+        self->page.len = before;
+        self->is_full = true;
+        return false;
+    }
+    self->count++;
+    if (self->take != CONTINUATION_ALL)
+        self->take--;
+    self->is_full = self->count >= self->limit || self->take == 0;
+    return true;
+}
+
+bool query_append_text(struct items_query *self, struct slice json)
+{
+    size_t before = self->page.len;
+
+    if (self->count > 0)
+        buf_append_char(&self->page, ',');
+    buf_append_slice(&self->page, json);
+    return keep_result(self, before);
+}
+
+bool query_append(struct items_query *self, const cJSON *value)
+{
+    size_t before = self->page.len;
+    int64_t start_us = clock_monotonic_us();
+
+    if (self->count > 0)
+        buf_append_char(&self->page, ',');
+    value_print(&self->page, value);
+    self->write_us += clock_monotonic_us() - start_us;
+    return keep_result(self, before);
+}
+
+/* ---- the answer ---- */
+
+static double to_ms(int64_t us)
+{
+    return (double) us / 1000;
+}
+
+/* Source: protocol reference, section 5.2. Scripts do not run, so theirs is 0. */
+static void reply_metrics(const struct items_query *self, struct call *call, size_t output_bytes)
+{
+    int64_t total_us = clock_monotonic_us() - self->begun_us;
+    double ratio =
+        self->scan.items > 0 ? (double) self->matched_items / (double) self->scan.items : 1;
+
+    if (!header_is_true(&call->request.headers, HEADER_POPULATE_QUERY_METRICS))
+        return;
+    reply_header(
+        &call->reply, "x-ms-documentdb-query-metrics",
+        arena_printf(
+            &call->op.arena,
+            "totalExecutionTimeInMs=%.2f;queryCompileTimeInMs=%.2f;"
+            "queryLogicalPlanBuildTimeInMs=%.2f;queryPhysicalPlanBuildTimeInMs=%.2f;"
+            "queryOptimizationTimeInMs=%.2f;VMExecutionTimeInMs=%.2f;indexLookupTimeInMs=%.2f;"
+            "documentLoadTimeInMs=%.2f;systemFunctionExecuteTimeInMs=%.2f;"
+            "userFunctionExecuteTimeInMs=%.2f;retrievedDocumentCount=%" PRIu64
+            ";retrievedDocumentSize=%" PRIu64 ";outputDocumentCount=%u;outputDocumentSize=%zu;"
+            "writeOutputTimeInMs=%.2f;indexUtilizationRatio=%.2f",
+            to_ms(total_us), to_ms(self->compile_us), to_ms(self->check_us), 0.0, 0.0,
+            to_ms(self->eval_us), 0.0, to_ms(self->scan.waited_us), 0.0, 0.0, self->scan.items,
+            self->scan.bytes, self->count, output_bytes, to_ms(self->write_us), ratio));
+}
+
+static bool reply_continuation(struct items_query *self, struct call *call)
+{
+    if (!self->has_more || self->take == 0)
+        return true;
+    self->to.skip = self->skip;
+    self->to.take = self->take;
+    const char *token = continuation_print(&self->to, keys_current(), &call->op.arena);
+    if (token == NULL)
+        return fault_set_oom(&call->op.fault);
+    reply_header(&call->reply, "x-ms-continuation", token);
+    return true;
+}
+
+static enum op_next query_reply(struct op *op)
+{
+    struct items_query *self = op_self(op, struct items_query);
+    struct call *call = call_of(op);
+    size_t output_bytes = self->page.len - self->page_start;
+
+    if (!scan_reply(&self->scan, call) || !reply_continuation(self, call))
+        return OP_FAILED;
+    reply_header_i64(&call->reply, &op->arena, "x-ms-item-count", self->count);
+    buf_printf(&self->page, "],\"_count\":%u}", self->count);
+    reply_metrics(self, call, output_bytes);
+    call->reply.charge_cru =
+        charge_query_cru(self->matched_items, self->matched_bytes, output_bytes);
+    return call_reply_json(op, 200, &self->page);
+}

@@ -1,0 +1,145 @@
+/*
+ * Queries over items: what their files share. docs/query.md tells how they run.
+ *
+ *     items_query.c          what was asked, where it begins, the answer
+ *     items_query_walk.c     items one by one, the rows of each, in pieces
+ *     items_query_stages.c   FROM the results of a query that gathers: one after the other
+ *     items_query_rows.c     rows as they come
+ *     items_query_top.c      ORDER BY: the first rows beyond the last page
+ *     items_query_groups.c   GROUP BY, aggregates, DISTINCT: the first groups beyond the last page
+ */
+#ifndef ORRERY_SERVICE_ITEMS_QUERY_H
+#define ORRERY_SERVICE_ITEMS_QUERY_H
+
+#include "query/eval.h"
+#include "query/filter.h"
+#include "query/regex.h"
+#include "query/rows.h"
+#include "service/item_scan.h"
+
+/*
+ * A page: how many results, how many bytes of them (a single result may be larger), how long it may
+ * be worked on before it ends with a continuation. Source: query reference, section 8.
+ */
+#define QUERY_PAGE_DEFAULT 100
+#define QUERY_PAGE_MAX 1000
+#define QUERY_PAGE_BYTES (4u << 20)
+#define QUERY_PAGE_MS 5000
+
+/* How long a query computes before others have their turn. */
+#define QUERY_SLICE_US 4000
+
+/* Memory of one item as a tree and of what is computed from it; of the rows or groups of a page. */
+#define QUERY_ITEM_BYTES_MAX (128u << 20)
+#define QUERY_GROUPS_BYTES_MAX (32u << 20)
+
+struct items_query;
+struct topk;
+struct groups;
+
+/*
+ * How the results of a query come about. A mode sees rows one after the other, each with its values
+ * in the slots of the eval.
+ */
+struct query_mode {
+    enum continuation_kind kind;
+    bool ends_early; /* a page may end before all items were seen */
+    /* Begin where a continuation (NULL at first) stopped; the scan is set to the first item. False
+     * with a fault. */
+    bool (*begin)(struct items_query *self, struct call *call, const struct continuation *from);
+    /* Take the row at hand. False: the page is full without it, or a fault. */
+    bool (*take)(struct items_query *self, struct call *call);
+    /* All items were seen, or the page is full: complete the page and self->to. */
+    bool (*finish)(struct items_query *self, struct call *call);
+};
+
+/*
+ * A query inside FROM whose results are gathered (or made of gathered ones) before those of the
+ * query around it can be. The statement itself is the first stage, the last is the one over items.
+ */
+struct query_stage {
+    const struct ast_query *query;
+    struct groups *groups; /* NULL when its rows pass through, and for the statement */
+};
+
+extern const struct query_mode query_rows_mode, query_top_mode, query_groups_mode;
+
+struct items_query {
+    /* what was asked */
+    struct query_spec spec;
+    struct ast_query query;
+    struct consistency consistency;
+    struct item_scope scope;
+    uint8_t question[CONTINUATION_QUESTION_BYTES];
+    size_t token_bytes_max;
+    unsigned limit; /* results of a page */
+    const struct query_mode *mode;
+    bool needs_items;           /* otherwise there is one row of none */
+    struct query_stage *stages; /* without any, the statement is over items */
+    size_t stage_count;
+    size_t stage, stage_at; /* whose results are handed on, and which is next */
+    uint64_t stage_after;   /* results that earlier pages have done with */
+    struct regex_cache regexes;
+    op_step *gone, *next; /* of the walk */
+    /* where it is */
+    uint64_t skip, take; /* results still to be left out, and to be given */
+    struct item_scan scan;
+    /* the item at hand */
+    struct arena arena; /* its tree, and what is computed from it */
+    struct eval eval;
+    struct rows rows;
+    struct scan_item item;
+    bool is_in_item;
+    uint64_t row; /* rows of it that were taken */
+    struct topk *topk;
+    struct groups *groups;
+    /* rows that an earlier page took of an item */
+    uint64_t resumed_rid, resumed_row;
+    /* the page */
+    struct buf page;
+    size_t page_start; /* where its results begin */
+    unsigned count;
+    bool is_full;
+    bool has_more;
+    struct continuation to; /* with has_more: where the next page begins */
+    int64_t page_end_us;
+    /* measured */
+    uint64_t matched_items, matched_bytes;
+    int64_t begun_us, compile_us, check_us, eval_us, write_us;
+};
+
+/* POST …/docs with a header that says it is a query. */
+enum op_next items_query(struct op *op);
+
+/* See all items and their rows, from where the scan stands; next is run when mode->finish was. */
+enum op_next query_walk(struct op *op, op_step *gone, op_step *next);
+
+/* The query whose rows are made of items. */
+static inline const struct ast_query *query_of_items(const struct items_query *self)
+{
+    return self->stage_count > 0 ? self->stages[self->stage_count - 1].query : &self->query;
+}
+
+/* Take a row of it: a stage's, or the mode's. False as query_mode.take says. */
+bool query_take(struct items_query *self, struct call *call);
+
+/* Find the stages of a query. Fault 503. */
+bool query_stages_init(struct items_query *self, struct call *call) MUST_CHECK;
+
+/* Start over, before the walk, after mode->begin. Fault 503. */
+bool query_stages_begin(struct items_query *self, struct call *call) MUST_CHECK;
+
+/* All items were seen: hand on from stage to stage, then finish the mode and run self->next. */
+enum op_next query_stages(struct op *op);
+
+/*
+ * Append a result to the page. False when the page is full without it; is_full tells whether it is
+ * full now.
+ */
+bool query_append(struct items_query *self, const cJSON *value);
+bool query_append_text(struct items_query *self, struct slice json);
+
+/* Count a result that OFFSET leaves out. False when none is to be left out any more. */
+bool query_skips(struct items_query *self);
+
+#endif

@@ -1,0 +1,52 @@
+/*
+ * Rows as they come: range after range, item after item. A continuation holds the last item, and
+ * how many rows it gave when it gave not all.
+ */
+#include "service/items_query.h"
+
+#include "base/banned.h"
+
+static bool rows_begin_page(struct items_query *self, struct call *call,
+                            const struct continuation *from)
+{
+    (void) call;
+    self->resumed_rid = self->resumed_row = 0;
+    if (from == NULL)
+        return true;
+    self->scan.after = from->rid;
+    if (from->row > 0) {
+        self->resumed_rid = from->rid;
+        self->resumed_row = from->row;
+        self->scan.after--; /* it is read again */
+    }
+    return true;
+}
+
+static bool rows_take(struct items_query *self, struct call *call)
+{
+    const cJSON *value;
+
+    (void) call;
+    /* The item may have changed since, and its rows with it; their number is all that is known. */
+    if (self->row < self->resumed_row && self->item.rid == self->resumed_rid)
+        return true;
+    value = rows_project(&self->rows);
+    /* What is undefined is no result. */
+    return value == NULL || query_skips(self) || query_append(self, value);
+}
+
+static bool rows_finish(struct items_query *self, struct call *call)
+{
+    self->to.range = call->container->ranges[self->scan.range].index;
+    self->to.rid = self->scan.after;
+    self->to.row = self->is_in_item ? self->row : 0;
+    return true;
+}
+
+const struct query_mode query_rows_mode = {
+    .kind = CONTINUATION_ROWS,
+    .ends_early = true,
+    .begin = rows_begin_page,
+    .take = rows_take,
+    .finish = rows_finish,
+};

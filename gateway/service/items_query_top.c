@@ -1,0 +1,155 @@
+/*
+ * ORDER BY where SQL cannot make the order: a page sees all rows and keeps the first beyond the
+ * last page's. A continuation holds the position of its last row: sort values, range, rid, row.
+ */
+#include "query/sort_state.h"
+#include "query/topk.h"
+#include "service/items_query.h"
+
+#include "base/banned.h"
+
+/* Rows that one pass leaves out at most, for OFFSET. */
+#define TOP_SKIP_MAX 10000
+
+static void free_topk(void *object)
+{
+    struct items_query *self = object;
+
+    topk_destroy(self->topk);
+    self->topk = NULL;
+}
+
+/* Where the range with that index stands among those asked. */
+static bool find_range(const struct items_query *self, struct call *call, uint32_t index,
+                       uint32_t *position)
+{
+    for (size_t i = self->scope.first; i < self->scope.end; i++) {
+        if (call->container->ranges[i].index == index) {
+            *position = (uint32_t) i;
+            return true;
+        }
+    }
+    return fault_set(&call->op.fault, 410, SUB_PARTITION_KEY_RANGE_GONE,
+                     "the partition key range is gone");
+}
+
+static bool top_begin_page(struct items_query *self, struct call *call,
+                           const struct continuation *from)
+{
+    bool is_descending[TOPK_KEYS_MAX] = {false};
+    struct sort_value values[TOPK_KEYS_MAX];
+    struct topk_position after = {.values = values};
+    struct topk_options options = {.bytes_max = QUERY_PAGE_BYTES,
+                                   .is_distinct = self->query.is_distinct,
+                                   .is_descending = is_descending};
+
+    for (const struct ast_order *order = self->query.order_by; order != NULL; order = order->next)
+        is_descending[options.key_count++] = order->is_descending;
+    if (from != NULL) {
+        if (!sort_state_read(from->state, values, options.key_count))
+            return fault_set(&call->op.fault, 400, SUB_NONE, "the continuation is not complete");
+        if (!find_range(self, call, from->range, &after.range))
+            return false;
+        after.rid = from->rid;
+        after.row = from->row;
+        options.after = &after;
+    }
+    options.limit = self->take < self->limit ? (size_t) self->take : self->limit;
+    options.limit += self->skip < TOP_SKIP_MAX ? (size_t) self->skip : TOP_SKIP_MAX;
+    if (options.limit == 0)
+        options.limit = 1;
+    topk_destroy(self->topk);
+    self->topk = topk_create(&options, &call->op.fault);
+    return self->topk != NULL &&
+           (arena_defer(&call->op.arena, free_topk, self) || fault_set_oom(&call->op.fault));
+}
+
+/* DISTINCT: equal results are one row, wherever they come from. */
+static void distinguish(struct items_query *self, const cJSON *value,
+                        struct topk_position *position)
+{
+    struct digest digest;
+
+    digest_value(value, &digest);
+    position->range = (uint32_t) self->scope.first;
+    memcpy(&position->rid, digest.bytes, sizeof(position->rid));
+    memcpy(&position->row, digest.bytes + sizeof(position->rid), sizeof(position->row));
+}
+
+static bool add_row(struct items_query *self, struct call *call,
+                    const struct topk_position *position, const cJSON *value)
+{
+    struct buf payload = {0};
+
+    value_print(&payload, value);
+    bool is_taken = payload.has_failed
+                        ? fault_set_oom(&call->op.fault)
+                        : topk_add(self->topk, position, buf_slice(&payload), &call->op.fault);
+    buf_finish(&payload);
+    return is_taken;
+}
+
+static bool top_take(struct items_query *self, struct call *call)
+{
+    struct sort_value values[TOPK_KEYS_MAX];
+    struct topk_position position = {.values = values,
+                                     .range = (uint32_t) self->scan.range,
+                                     .rid = self->item.rid,
+                                     .row = self->row};
+    unsigned count = 0;
+
+    for (const struct ast_order *order = self->query.order_by; order != NULL; order = order->next)
+        values[count++] = sort_value_of(eval_output(&self->eval, order->expression));
+    if (self->eval.has_failed)
+        return false;
+    if (!self->query.is_distinct && !topk_wants(self->topk, &position))
+        return true;
+    const cJSON *value = rows_project(&self->rows);
+    if (value == NULL)
+        return !self->eval.has_failed;
+    if (self->query.is_distinct)
+        distinguish(self, value, &position);
+    return add_row(self, call, &position, value);
+}
+
+static bool keep_position(struct items_query *self, struct call *call,
+                          const struct topk_position *position)
+{
+    struct buf state = {0};
+
+    self->to.range = call->container->ranges[position->range].index;
+    self->to.rid = position->rid;
+    self->to.row = position->row;
+    sort_state_append(&state, position->values, self->query.order_count,
+                      continuation_state_max(self->token_bytes_max));
+    self->to.state = slice_make(arena_copy(&call->op.arena, state.ptr, state.len), state.len);
+    bool is_kept = !state.has_failed && self->to.state.ptr != NULL;
+    buf_finish(&state);
+    return is_kept || fault_set_oom(&call->op.fault);
+}
+
+static bool top_finish_page(struct items_query *self, struct call *call)
+{
+    struct topk_position position;
+    size_t at = 0, count;
+
+    topk_finish(self->topk);
+    count = topk_count(self->topk);
+    for (; at < count && !self->is_full; at++) {
+        struct slice row = topk_row(self->topk, at, &position);
+        if (!query_skips(self) && !query_append_text(self, row))
+            break;
+    }
+    self->has_more = at < count || topk_is_cut(self->topk);
+    if (!self->has_more || at == 0)
+        return true;
+    topk_row(self->topk, at - 1, &position);
+    return keep_position(self, call, &position);
+}
+
+const struct query_mode query_top_mode = {
+    .kind = CONTINUATION_TOP,
+    .begin = top_begin_page,
+    .take = top_take,
+    .finish = top_finish_page,
+};

@@ -1,0 +1,163 @@
+/*
+ * Items one by one, and the rows of each, in pieces: a query that computes for long lets others
+ * have their turn between them.
+ */
+#include "service/items_query.h"
+
+#include "base/clock.h"
+#include "service/item_target.h"
+
+#include "base/banned.h"
+
+static op_step walk_came; /* a chunk of items */
+static op_step walk_work; /* rows of them */
+
+/* A query that needs more than the request's time ends a little before it. */
+#define WALK_TIME_LEFT_MS 250
+
+static bool is_late(int64_t since_us)
+{
+    return clock_monotonic_us() - since_us > QUERY_SLICE_US;
+}
+
+static enum op_next ask(struct items_query *self, struct call *call)
+{
+    return scan_ask(&self->scan, call, self->needs_items ? SCAN_CHUNK_ROWS : 0, walk_came);
+}
+
+enum op_next query_walk(struct op *op, op_step *gone, op_step *next)
+{
+    struct items_query *self = op_self(op, struct items_query);
+
+    self->gone = gone;
+    self->next = next;
+    return ask(self, call_of(op));
+}
+
+static enum op_next walk_came(struct op *op)
+{
+    struct items_query *self = op_self(op, struct items_query);
+
+    switch (scan_came(&self->scan, call_of(op))) {
+    case SCAN_GONE:
+        return call_resolve_again(op, self->gone);
+    case SCAN_FAULT:
+        return OP_FAILED;
+    case SCAN_CAME:
+        break;
+    }
+    return op_again(op, walk_work);
+}
+
+/* The item as a tree; NULL without memory. */
+static const cJSON *item_tree_of(struct items_query *self, struct call *call)
+{
+    return item_target_tree(&self->arena, call->container,
+                            &(struct item_print){.stored = self->item.body,
+                                                 .rid = self->item.rid,
+                                                 .etag = self->item.etag,
+                                                 .ts = self->item.ts});
+}
+
+/* A query that looks at no item has the rows of one that is not there. */
+static bool next_item(struct items_query *self)
+{
+    if (self->needs_items)
+        return scan_next(&self->scan, &self->item);
+    if (self->scan.after > 0)
+        return false;
+    self->item = (struct scan_item){.rid = 1};
+    self->scan.after = 1;
+    return true;
+}
+
+/* The next item of the chunk; false at its end, and when the eval failed. */
+static bool begin_item(struct items_query *self, struct call *call)
+{
+    const cJSON *tree = NULL;
+
+    if (!next_item(self))
+        return false;
+    self->row = 0;
+    arena_reset(&self->arena);
+    if (self->needs_items && (tree = item_tree_of(self, call)) == NULL)
+        return eval_oom(&self->eval) != NULL;
+    eval_item(&self->eval, tree);
+    self->is_in_item = rows_begin(&self->rows, &self->eval, query_of_items(self));
+    return self->is_in_item;
+}
+
+/* Rows of the item at hand, until it ends, the page is full or the slice is over. False: a fault.
+ */
+static bool work_on_item(struct items_query *self, struct call *call, int64_t since_us)
+{
+    while (!self->is_full && !is_late(since_us)) {
+        if (!rows_next(&self->rows)) {
+            self->is_in_item = false;
+            return !self->eval.has_failed;
+        }
+        if (self->row == 0) {
+            self->matched_items++;
+            self->matched_bytes += self->item.body.len;
+        }
+        if (!query_take(self, call))
+            return self->is_full && !self->eval.has_failed;
+        self->row++;
+        /* Whether the item has more rows decides whether the query has more pages. */
+        if (self->is_full)
+            self->is_in_item = rows_next(&self->rows);
+    }
+    return !self->eval.has_failed;
+}
+
+static enum op_next finish(struct op *op, bool has_more)
+{
+    struct items_query *self = op_self(op, struct items_query);
+
+    if (self->stage_count > 0)
+        return query_stages(op);
+    self->has_more = has_more;
+    if (!self->mode->finish(self, call_of(op)))
+        return OP_FAILED;
+    return op_again(op, self->next);
+}
+
+static enum op_next go_on(struct op *op)
+{
+    struct items_query *self = op_self(op, struct items_query);
+
+    if (!self->needs_items || !scan_forward(&self->scan))
+        return finish(op, false);
+    if (self->mode->ends_early && self->stage_count == 0 &&
+        clock_monotonic_us() > self->page_end_us)
+        return finish(op, true);
+    if (op_time_left_ms(op) < WALK_TIME_LEFT_MS) {
+        fault_set(&op->fault, 503, SUB_NONE,
+                  "the query needs more time than a request has: give it a narrower filter");
+        return OP_FAILED;
+    }
+    return ask(self, call_of(op));
+}
+
+static enum op_next walk_work(struct op *op)
+{
+    struct items_query *self = op_self(op, struct items_query);
+    struct call *call = call_of(op);
+    int64_t since_us = clock_monotonic_us();
+    bool is_fine = true;
+
+    while (is_fine && !self->is_full && !is_late(since_us)) {
+        if (self->is_in_item)
+            is_fine = work_on_item(self, call, since_us);
+        else if (!begin_item(self, call))
+            break;
+    }
+    self->eval_us += clock_monotonic_us() - since_us;
+    if (!is_fine || self->eval.has_failed)
+        return OP_FAILED;
+    if (self->is_full)
+        return finish(op, self->is_in_item || (self->needs_items && scan_has_more(&self->scan)));
+    if (self->is_in_item || self->scan.row < self->scan.rows)
+        return op_yield(op, walk_work);
+    return go_on(op);
+}
