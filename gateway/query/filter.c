@@ -95,24 +95,12 @@ static bool filter_check(struct arena *arena, struct ast_query *query, const cJS
     return true;
 }
 
-bool filter_parse_projecting(struct arena *arena, struct slice text, const cJSON *parameters,
-                             struct filter *filter, struct fault *fault)
+bool filter_parse(struct arena *arena, struct slice text, const cJSON *parameters,
+                  struct filter *filter, struct fault *fault)
 {
     filter->now_us = 0;
     return parser_query(arena, text, &filter->query, fault) &&
            filter_check(arena, &filter->query, parameters, fault);
-}
-
-bool filter_parse(struct arena *arena, struct slice text, const cJSON *parameters,
-                  struct filter *filter, struct fault *fault)
-{
-    if (!filter_parse_projecting(arena, text, parameters, filter, fault))
-        return false;
-    const struct ast_query *query = &filter->query;
-    bool selects_document = query->projection == NULL || query->projection->kind == AST_ALIAS;
-    if (!selects_document)
-        return unsupported(query, CLAUSE_PROJECTION, "projection", fault);
-    return true;
 }
 
 bool filter_parse_condition(struct arena *arena, struct slice text, struct filter *filter,

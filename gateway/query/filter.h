@@ -2,8 +2,8 @@
  * The condition of a query or of a patch, ready to be asked about documents.
  *
  * For patch conditions, and for the queries that SDKs send for metadata (offers, databases,
- * containers, users): SELECT * or SELECT VALUE alias, FROM one container, WHERE. Item queries are
- * compiled instead.
+ * containers, users): a projection, FROM one container, WHERE. Queries over items have more and run
+ * elsewhere.
  */
 #ifndef ORRERY_QUERY_FILTER_H
 #define ORRERY_QUERY_FILTER_H
@@ -36,18 +36,14 @@ bool query_body_parse(struct arena *arena, struct slice body, struct query_spec 
                       struct fault *fault) MUST_CHECK;
 
 /*
- * Prepare a query that answers whole documents.
+ * Prepare a query: any projection, which filter_project answers, and WHERE.
  *
  * text         borrowed, as parameters (see check_query) are, as long as the filter
- * fault        400 in the form of query/diagnosis.h; projections and further clauses are refused by
- * name; 503
+ * fault        400 in the form of query/diagnosis.h; further clauses and aggregates are refused by
+ *              name; 503
  */
 bool filter_parse(struct arena *arena, struct slice text, const cJSON *parameters,
                   struct filter *filter, struct fault *fault) MUST_CHECK;
-
-/* The same with any projection, which filter_project answers. */
-bool filter_parse_projecting(struct arena *arena, struct slice text, const cJSON *parameters,
-                             struct filter *filter, struct fault *fault) MUST_CHECK;
 
 /* Prepare a patch's condition: FROM c WHERE …, without parameters. */
 bool filter_parse_condition(struct arena *arena, struct slice text, struct filter *filter,

@@ -90,7 +90,7 @@ enum op_next resource_query(struct op *op, const struct resource_type *type)
 
     if (self == NULL ||
         !query_body_parse(&op->arena, call_of(op)->request.body, &spec, &op->fault) ||
-        !filter_parse_projecting(&op->arena, spec.text, spec.parameters, &self->filter, &op->fault))
+        !filter_parse(&op->arena, spec.text, spec.parameters, &self->filter, &op->fault))
         return OP_FAILED;
     self->filter.now_us = 1000 * clock_unix_ms();
     self->is_query = true;

