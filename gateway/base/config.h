@@ -28,6 +28,7 @@
 #define CONFIG_ARGUMENTS_MAX 4
 #define CONFIG_REGIONS_MAX 5
 #define CONFIG_PEERS_MAX 16
+#define CONFIG_WRITE_BATCH_MAX 256
 
 /* Values of the ports besides 1…65535. */
 #define CONFIG_PORT_NONE (-1)
@@ -96,6 +97,7 @@ struct config {
     int read_connections;
     int write_connections;
     int query_connections;
+    int write_batch; /* operations that may share a transaction */
     bool is_throughput_enforced;
     int default_ranges; /* ranges of a new container; 0: from its throughput */
 

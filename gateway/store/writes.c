@@ -203,6 +203,7 @@ static size_t write_bytes(const struct write *write)
 
 static void fill_batch(struct write_batch *batch, struct write_queue *queue)
 {
+    unsigned operations_max = (unsigned) batch->store->config->write_batch;
     struct seen_items seen = {{0}};
     size_t bytes = 0;
 
@@ -211,7 +212,7 @@ static void fill_batch(struct write_batch *batch, struct write_queue *queue)
         struct op *op = list_entry(at, struct op, place);
         struct write *write = op->waiting_for;
         size_t more = write_bytes(write);
-        if (batch->count > 0 && (batch->operations + write->count > STORE_WRITE_BATCH_MAX ||
+        if (batch->count > 0 && (batch->operations + write->count > operations_max ||
                                  bytes + more > STORE_WRITE_BATCH_BYTES || write->travels_alone))
             break;
         if (meets_seen(&seen, write))

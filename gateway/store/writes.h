@@ -14,9 +14,7 @@
 
 #include "store/store.h"
 
-#ifndef STORE_WRITE_BATCH_MAX /* scripts/bench measures a build with 1, too */
-#define STORE_WRITE_BATCH_MAX 256
-#endif
+#define STORE_WRITE_BATCH_MAX CONFIG_WRITE_BATCH_MAX
 #define STORE_WRITE_BATCH_BYTES (4u << 20)
 /* Regions that a vector may name. */
 #define STORE_VECTOR_MAX 255
