@@ -38,8 +38,9 @@ static bool rows_take(struct items_query *self, struct call *call)
 static bool rows_finish(struct items_query *self, struct call *call)
 {
     self->to.range = call->container->ranges[self->scan.range].index;
-    self->to.rid = self->scan.after;
     self->to.row = self->is_in_item ? self->row : 0;
+    /* An item of which nothing was given, because the page had no room, is read again. */
+    self->to.rid = self->scan.after - (self->is_in_item && self->row == 0);
     return true;
 }
 
