@@ -24,7 +24,8 @@ BUILD = ROOT / "build"
 BUILD_ASAN = ROOT / "build-asan"
 BUILD_FUZZ = ROOT / "build-fuzz"
 LOGS = ROOT / ".cache" / "logs"
-FUZZ_S = 5
+FUZZ_S = 5  # of a fuzzer, and of those whose ground is wide:
+FUZZ_LONGER_S = {"fuzz_answer": 40, "fuzz_query": 20}
 
 sys.path.insert(0, str(ROOT / "tests"))
 
@@ -177,7 +178,7 @@ def program_counts(found):
 
 
 def fuzz(part):
-    """A few seconds of every fuzzer: enough to see that it runs and that the seeds do no harm."""
+    """Some seconds of every fuzzer: enough to see that it runs, that the seeds do no harm, and to go a little beyond them."""
     env = {"CC": "clang"}
     names = [path.stem for path in sorted((ROOT / "tests" / "fuzz").glob("fuzz_*.c"))]
     # The fuzzers alone: clang warns of things that gcc, which everything else is for, takes.
@@ -189,14 +190,30 @@ def fuzz(part):
     passed = failed = 0
     for target in fuzz_targets():
         name = pathlib.Path(target).stem
-        seeds = ROOT / "tests" / "fuzz" / "corpus" / name.removeprefix("fuzz_")
+        seeds = [ROOT / "tests" / "fuzz" / "corpus" / name.removeprefix("fuzz_")]
+        words = []
+        if name in FUZZ_LONGER_S:
+            seeds.append(query_seeds())
+            words = [f"-dict={ROOT / 'tests' / 'fuzz' / 'query.dict'}"]
         found = BUILD_FUZZ / "found" / name
         found.mkdir(parents=True, exist_ok=True)
+        seconds = FUZZ_LONGER_S.get(name, FUZZ_S)
         status = part.command(
-            [target, f"-max_total_time={FUZZ_S}", "-timeout=5", f"-artifact_prefix={found}/crash-", found,
-             *([seeds] if seeds.exists() else [])], FUZZ_S + 60)
+            [target, f"-max_total_time={seconds}", "-timeout=5", f"-artifact_prefix={found}/crash-", *words, found,
+             *[folder for folder in seeds if folder.exists()]], seconds + 60)
         passed, failed = passed + (status == 0), failed + (status != 0)
     return Counts(passed, failed, 0)
+
+
+def query_seeds():
+    """A folder with the query of every case, one in a file."""
+    from support import query_cases
+
+    folder = BUILD_FUZZ / "queries"
+    folder.mkdir(exist_ok=True)
+    for case in query_cases.read_all()[1]:
+        (folder / case.name.replace(":", "-")).write_text(case.query, encoding="utf-8")
+    return folder
 
 
 def fuzz_targets():

@@ -87,6 +87,7 @@ class Suite:
     make: list  # commands, run in `work`
     run: list
     env: dict = dataclasses.field(default_factory=dict)
+    queries: list = ()  # the program that asks the cases of tests/query
     ca_env: str = ""  # where the SDK's TLS looks for authorities, unless the program says
 
     @property
@@ -163,6 +164,16 @@ class Suite:
         tail = stderr.decode(errors="replace")[-3000:]
         return Results(lines, f"the program {end}\n{tail}")
 
+    def query_lines(self, gateway, database, cases):
+        """Run the program for queries over a file of cases; its lines."""
+        self.prepare()
+        env = {**self.environment(), "ORRERY_ENDPOINT": gateway.http, "ORRERY_KEY": wire.KEY, "ORRERY_DATABASE": database,
+               "ORRERY_CASES": str(cases)}
+        done = subprocess.run(self.queries, cwd=self.work, env=env, stdin=subprocess.DEVNULL, capture_output=True, timeout=RUN_S)
+        tail = done.stderr.decode(errors="replace")[-3000:]
+        assert done.returncode == 0, f"the program ended with {done.returncode}\n{tail}"
+        return [json.loads(line) for line in done.stdout.splitlines() if line.startswith(b"{")]
+
 
 @dataclasses.dataclass
 class Results:
@@ -183,19 +194,21 @@ SUITES = {
         Suite(
             name="javascript",
             tools=[(["node", "--version"], r"v(\d+)\.(\d+)", (20, 0)), (["npm", "--version"], r"(\d+)\.", (8,))],
-            inputs=["package.json", "suite.mjs"],
+            inputs=["package.json", "suite.mjs", "queries.mjs"],
             make=[["npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts"]],
             run=["node", "suite.mjs"],
+            queries=["node", "queries.mjs"],
         ),
         Suite(
             name="python",
             tools=[],
-            inputs=["requirements.txt", "suite.py"],
+            inputs=["requirements.txt", "suite.py", "queries.py"],
             make=[
                 [sys.executable, "-m", "venv", "venv"],
                 ["venv/bin/pip", "install", "--quiet", "--disable-pip-version-check", "-r", "requirements.txt"],
             ],
             run=["venv/bin/python", "suite.py"],
+            queries=["venv/bin/python", "queries.py"],
         ),
         Suite(
             name="go",
