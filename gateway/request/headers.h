@@ -51,6 +51,7 @@
     ROW(HEADER_READ_CONSISTENCY_STRATEGY, "x-ms-cosmos-read-consistency-strategy")          \
     ROW(HEADER_SESSION_TOKEN, "x-ms-session-token")                                         \
     ROW(HEADER_START_EPK, "x-ms-start-epk")                                                 \
+    ROW(HEADER_SUPPORTED_QUERY_FEATURES, "x-ms-cosmos-supported-query-features")            \
     ROW(HEADER_TOKEN_LIMIT_KB, "x-ms-documentdb-responsecontinuationtokenlimitinkb")        \
     ROW(HEADER_TRANSFER_ENCODING, "transfer-encoding")                                      \
     ROW(HEADER_X_MS_DATE, "x-ms-date")

@@ -199,7 +199,7 @@ enum op_next items_post(struct op *op)
     const struct headers *headers = &call->request.headers;
 
     if (header_is_true(headers, HEADER_IS_QUERY_PLAN))
-        return call_fail(op, 400, SUB_NONE, "query plans are not supported in this release");
+        return items_query_plan(op);
     if (header_is_true(headers, HEADER_IS_QUERY) || header_is_true(headers, HEADER_IS_QUERY_GO))
         return items_query(op);
     if (header_is_true(headers, HEADER_IS_BATCH))

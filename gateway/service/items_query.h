@@ -111,6 +111,9 @@ struct items_query {
 /* POST …/docs with a header that says it is a query. */
 enum op_next items_query(struct op *op);
 
+/* POST …/docs with a header that says that its plan is asked for (items_query_plan.c). */
+enum op_next items_query_plan(struct op *op);
+
 /* See all items and their rows, from where the scan stands; next is run when mode->finish was. */
 enum op_next query_walk(struct op *op, op_step *gone, op_step *next);
 
