@@ -35,6 +35,9 @@
 /* What TOP, OFFSET and LIMIT may count to. */
 #define CHECK_COUNT_MAX 4294967295u
 
+/* Keys of GROUP BY: every expression of the select list is compared with each. */
+#define CHECK_GROUP_KEYS_MAX 64
+
 /* Keys of ORDER BY: a composite index has no more. */
 #define CHECK_ORDER_KEYS_MAX 8
 

@@ -505,8 +505,15 @@ static bool clauses_check(struct check *check, const struct ast_query *query)
 
 static bool group_by_check(struct check *check, struct scope *scope)
 {
+    struct ast *keys = scope->query->group_by;
+
     scope->region = REGION_KEY;
-    return scope->query->group_by == NULL || children_check(check, scope, scope->query->group_by);
+    if (keys == NULL)
+        return true;
+    if (keys->child_count > CHECK_GROUP_KEYS_MAX)
+        return diagnosis_message(check->fault, "A query can be grouped by at most %d keys.",
+                                 CHECK_GROUP_KEYS_MAX);
+    return children_check(check, scope, keys);
 }
 
 static bool where_check(struct check *check, struct scope *scope)

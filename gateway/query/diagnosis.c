@@ -93,7 +93,8 @@ bool diagnosis_add(struct fault *fault, struct slice text, struct span span, con
     before.message[length - strlen(ERRORS_END)] = ',';
     before.message[length - strlen(ERRORS_END) + 1] = '\0';
     located(fault, before.message, text, span, code, &sentence);
-    if (strlen(fault->message) + 1 == sizeof(fault->message)) { /* cut */
+    size_t longer = strlen(fault->message);
+    if (strcmp(fault->message + longer - strlen(ERRORS_END), ERRORS_END) != 0) { /* cut */
         memcpy(before.message + length - strlen(ERRORS_END), ERRORS_END, sizeof(ERRORS_END));
         *fault = before;
     }

@@ -310,6 +310,14 @@ static void groups_have_keys(void **state)
     refused("SELECT VALUE {x: c.a, y: `c`} FROM c GROUP BY c.a", "SC2102", "'c'");
     refused("SELECT LOWER(`c.k`) FROM c GROUP BY UPPER(c.k)", "SC2102", "'c.k'");
     refused("SELECT (SELECT VALUE `c.a`) FROM c GROUP BY c.a", "SC2102", "'c.a'");
+    struct buf text = {0};
+    buf_append_text(&text, "SELECT VALUE 1 FROM c GROUP BY 1");
+    for (int i = 1; i < CHECK_GROUP_KEYS_MAX; i++)
+        buf_append_text(&text, ",1");
+    checked(buf_text(&text));
+    buf_append_text(&text, ",1");
+    refused_plainly(buf_text(&text), "A query can be grouped by at most 64 keys.");
+    buf_finish(&text);
     refused_plainly("SELECT VALUE 1 FROM c GROUP BY (SELECT VALUE 1)",
                     "'subquery in GROUP BY' at offset 31 is not supported by this server.");
 }
