@@ -91,7 +91,7 @@ begin
             on conflict (range_id, pk, id) do update set
                 rid = excluded.rid, lsn = excluded.lsn, seq = excluded.seq, ts = excluded.ts, etag = excluded.etag,
                 ttl = excluded.ttl, origin = excluded.origin, deleted = excluded.deleted, context = excluded.context,
-                body = excluded.body, doc = excluded.doc
+                heads = null, body = excluded.body, doc = excluded.doc
             returning i.ts, i.rid into ts, rid;
             insert into orrery.{log}
                 (range_id, seq, lsn, epoch, rid, ts, prev_lsn, prev_seq, etag, ttl, index, origin, op, pk, id, context, body)
@@ -234,7 +234,7 @@ begin
         on conflict (range_id, pk, id) do update set
             rid = excluded.rid, lsn = excluded.lsn, seq = excluded.seq, ts = excluded.ts, etag = excluded.etag,
             ttl = excluded.ttl, origin = excluded.origin, deleted = excluded.deleted, context = excluded.context,
-            body = excluded.body, doc = excluded.doc;
+            heads = null, body = excluded.body, doc = excluded.doc;
         insert into orrery.{log}
             (range_id, seq, lsn, epoch, rid, ts, prev_lsn, prev_seq, etag, ttl, index, origin, op, pk, id, context, body)
         select g.range_id, x.seq, x.lsn, r.epoch, x.rid, x.ts, x.prev, x.prev_seq, x.etag, case when x.kind <> 3 then x.ttl end,
@@ -344,6 +344,7 @@ begin
             pk       bytea not null,
             id       text collate "C" not null,
             context  bigint[],
+            heads    bigint[],
             body     text compression lz4,
             doc      jsonb compression lz4,
             primary key (range_id, pk, id)
@@ -376,6 +377,7 @@ begin
             pk       bytea not null,
             id       text collate "C" not null,
             context  bigint[],
+            rank     double precision,
             body     text compression lz4,
             primary key (range_id, seq)
         ) partition by range (seq)$sql$, log);

@@ -41,7 +41,7 @@ begin
         from orrery.%I l where l.range_id = $1 and l.seq > $2 and l.seq <= $3
         on conflict (range_id, pk, id) do update set
             lsn = excluded.lsn, seq = excluded.seq, ts = excluded.ts, etag = null, ttl = null, origin = excluded.origin,
-            deleted = true, context = excluded.context, body = null, doc = null$sql$, items, log)
+            deleted = true, context = excluded.context, heads = null, body = null, doc = null$sql$, items, log)
     using p_range, r.seq, seqs;
     if r.has_unique_keys then
         perform orrery.claims_write(p_range, array_fill(lsn, array[count]), array_fill(3::smallint, array[count]),

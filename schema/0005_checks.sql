@@ -27,19 +27,31 @@ begin
 end
 $$;
 
--- The same, from the log alone: the last entry of every item.
+-- The same, from the log alone: of every item the maximal versions (those that no other version knows), and of these the
+-- greatest. Where one origin wrote all, that is the last entry.
 create function orrery.range_fold_digest(p_range bigint) returns text language plpgsql stable as $$
 declare
     answer text;
+    log    text := format('log_%s', p_range >> 12);
+    -- entries that another one of their item knows
+    known  text := '';
 begin
+    if (select count(*) > 1 from orrery.ranges g cross join unnest(g.vector) v(lsn)
+        where g.range_id = p_range and v.lsn > 0) then
+        known := format($sql$and not exists (
+            select from orrery.%I n where n.range_id = $1 and n.pk = l.pk and n.id = l.id
+            and orrery.knows(n.context, n.origin, n.lsn, l.origin, l.lsn))$sql$, log);
+    end if;
     execute format($sql$
         select orrery.digest_format(count(*), sum(orrery.digest_half(h, 1)), sum(orrery.digest_half(h, 17)))
         from (select md5(row(i.pk, i.id, i.rid, i.etag, i.ts, i.ttl, i.origin, i.lsn, i.op >= 3, i.body)::text) as h
               from (select distinct on (l.pk, l.id) l.* from orrery.%I l
-                    where l.range_id = $1 order by l.pk, l.id, l.seq desc) i
+                    where l.range_id = $1 %s
+                    order by l.pk, l.id, %s l.seq desc) i
               join orrery.ranges g on g.range_id = i.range_id
-              where not (i.op >= 3 and i.ts <= g.purged_ts)) x$sql$,
-        format('log_%s', p_range >> 12))
+              where not (i.op >= 3 and i.ts <= g.purged_ts)) x$sql$, log, known,
+        case when known <> '' then
+            'orrery.rank_class(l.op) desc, l.rank desc nulls last, l.ts desc, l.origin desc, l.lsn desc,' end)
     using p_range into answer;
     return answer;
 end

@@ -1,0 +1,265 @@
+-- Entries of other regions: how they come into a range. docs/replication.md states the rules; the numbers are those.
+
+-- Versions that lost: maximal versions of an item that are not the one shown. log_seq: the entry, with its body. What
+-- the log does not have, doc and claims on unique keys, is kept for the moment when the version may be shown again.
+create table orrery.conflicts (
+    range_id    bigint not null,
+    pk          bytea not null,
+    id          text collate "C" not null,
+    origin      smallint not null,
+    lsn         bigint not null,
+    log_seq     bigint not null,
+    rid         bigint not null,
+    ts          bigint not null,
+    doc         jsonb compression lz4,
+    claim_key   smallint[] not null default '{}',
+    claim_value bytea[] not null default '{}',
+    is_resolved boolean not null default false, -- deleted from the feed by a user
+    primary key (range_id, pk, id, origin, lsn)
+);
+
+-- Does the entry (context, origin, lsn) know the other one? A context that is null names its own origin only.
+create function orrery.knows(context bigint[], origin smallint, lsn bigint, other_origin smallint, other_lsn bigint)
+returns boolean language sql immutable parallel safe as $$
+    select case when other_origin = origin then other_lsn < lsn else coalesce(context[other_origin], 0) >= other_lsn end
+$$;
+
+-- What ranks first among concurrent versions: deletes above writes above expiry.
+create function orrery.rank_class(op smallint) returns smallint language sql immutable parallel safe as $$
+    select (case op when 3 then 2 when 4 then 0 else 1 end)::smallint
+$$;
+
+-- Replace an item by the entry that is shown, with what else is a head of it. changed: sequence of the entry that did it.
+create function orrery.item_show(p_range bigint, p_shown bigint, p_heads bigint[], p_changed bigint, p_doc jsonb)
+returns void language plpgsql as $$
+begin
+    execute format($sql$
+        insert into orrery.%1$I as i
+            (range_id, rid, lsn, seq, ts, etag, ttl, origin, deleted, pk, id, context, heads, body, doc)
+        select l.range_id, l.rid, l.lsn, $4, l.ts, l.etag, l.ttl, l.origin, l.op >= 3, l.pk, l.id, l.context, $3,
+               l.body, $5
+        from orrery.%2$I l where l.range_id = $1 and l.seq = $2
+        on conflict (range_id, pk, id) do update set
+            rid = excluded.rid, lsn = excluded.lsn, seq = excluded.seq, ts = excluded.ts, etag = excluded.etag,
+            ttl = excluded.ttl, origin = excluded.origin, deleted = excluded.deleted, context = excluded.context,
+            heads = excluded.heads, body = excluded.body, doc = excluded.doc$sql$,
+        format('items_%s', p_range >> 12), format('log_%s', p_range >> 12))
+    using p_range, p_shown, p_heads, p_changed, p_doc;
+end
+$$;
+
+-- Put the claims of the version that is shown in the place of those held.
+create function orrery.claims_show(p_range bigint, p_pk bytea, p_id text, p_key smallint[], p_value bytea[])
+returns void language sql as $$
+    delete from orrery.unique_claims c where c.range_id = p_range and c.pk = p_pk and c.id = p_id;
+    insert into orrery.unique_claims (range_id, pk, key_number, value, id)
+    select distinct g.range_id, p_pk, c.key, orrery.claim_value(c.value), p_id
+    from orrery.ranges g cross join unnest(p_key, p_value) c(key, value) where g.range_id = p_range;
+$$;
+
+-- Rule 7.1 for one entry that is in the log already: the item keeps its maximal versions, and shows the greatest.
+create function orrery.apply_one(p_range bigint, p_seq bigint, p_doc jsonb, p_key smallint[], p_value bytea[])
+returns void language plpgsql as $$
+declare
+    items text := format('items_%s', p_range >> 12);
+    log   text := format('log_%s', p_range >> 12);
+    e     record;  -- the entry
+    i     record;  -- the item
+    c     record;  -- the loser that is shown again
+    is_known boolean;
+    old_seq  bigint;  -- entry that was shown
+    old_op   smallint;
+    rest     bigint[];
+    shown    bigint;
+begin
+    execute format('select * from orrery.%I l where l.range_id = $1 and l.seq = $2', log) using p_range, p_seq into e;
+    execute format('select * from orrery.%I i where i.range_id = $1 and i.pk = $2 and i.id = $3', items)
+        using p_range, e.pk, e.id into i;
+    execute format($sql$
+        select coalesce(bool_or(h.origin = $3 and h.lsn = $4 or orrery.knows(h.context, h.origin, h.lsn, $3, $4)), false),
+               coalesce(array_agg(h.seq order by h.seq)
+                        filter (where not orrery.knows($5, $3, $4, h.origin, h.lsn)), '{}'),
+               max(h.seq) filter (where h.origin = $6 and h.lsn = $7),
+               max(h.op) filter (where h.origin = $6 and h.lsn = $7)
+        from orrery.%I h where h.range_id = $1 and h.seq = any ($2)$sql$, log)
+    using p_range, coalesce(i.heads, array[i.seq]), e.origin, e.lsn, e.context, i.origin, i.lsn
+    into is_known, rest, old_seq, old_op;
+    if is_known then
+        return;
+    end if;
+    execute format($sql$
+        select h.seq from orrery.%I h where h.range_id = $1 and h.seq = any ($2)
+        order by orrery.rank_class(h.op) desc, h.rank desc nulls last, h.ts desc, h.origin desc, h.lsn desc limit 1$sql$, log)
+    using p_range, rest || p_seq into shown;
+
+    -- who loses, with what only the item knows of it; an expiry is no version that anybody would miss
+    if shown <> p_seq and e.op <> 4 then
+        insert into orrery.conflicts
+            (range_id, pk, id, origin, lsn, log_seq, rid, ts, doc, claim_key, claim_value)
+        values (p_range, e.pk, e.id, e.origin, e.lsn, p_seq, e.rid, e.ts, p_doc, p_key, p_value)
+        on conflict do nothing;
+    elsif shown = p_seq and old_seq = any (rest) and old_op <> 4 then
+        insert into orrery.conflicts
+            (range_id, pk, id, origin, lsn, log_seq, rid, ts, doc, claim_key, claim_value)
+        select g.range_id, i.pk, i.id, i.origin, i.lsn, old_seq, i.rid, i.ts, i.doc,
+               coalesce(u.keys, '{}'), coalesce(u.values, '{}')
+        from orrery.ranges g cross join lateral (
+            select array_agg(u.key_number order by u.key_number) as keys, array_agg(u.value order by u.key_number) as values
+            from orrery.unique_claims u where u.range_id = p_range and u.pk = i.pk and u.id = i.id) u
+        where g.range_id = p_range
+        on conflict do nothing;
+    end if;
+
+    if shown = p_seq then
+        perform orrery.item_show(p_range, p_seq, case when rest <> '{}' then rest || p_seq end, p_seq, p_doc);
+        perform orrery.claims_show(p_range, e.pk, e.id, p_key, p_value);
+    elsif shown = old_seq then
+        perform orrery.item_show(p_range, old_seq, rest || p_seq, p_seq, i.doc);
+    else
+        delete from orrery.conflicts x using orrery.ranges g
+        where g.range_id = p_range and x.range_id = g.range_id and x.pk = e.pk and x.id = e.id and x.log_seq = shown
+        returning x.* into c;
+        perform orrery.item_show(p_range, shown, rest || p_seq, p_seq, c.doc);
+        perform orrery.claims_show(p_range, e.pk, e.id, c.claim_key, c.claim_value);
+    end if;
+end
+$$;
+
+-- Apply entries of other origins, in the order of the sender's log; a transaction is there whole. One transaction, so
+-- items, log and vector move together (invariant 4).
+--
+-- Known entries are passed over. The first one that is not next in its origin's sequence, or whose context the range
+-- does not cover, stops the call: status 'waits', and what came before it is applied. status 'epoch' or 'state':
+-- nothing was done. 'own': an entry of this region's own that it does not have, so it was rolled back (rule 1.3).
+-- Contexts are texts of bigint[], because arrays of arrays cannot differ in length. doc: null where it is body.
+create function orrery.apply(
+    p_range bigint, p_epoch bigint, p_origin smallint[], p_lsn bigint[], p_index integer[], p_entry_epoch bigint[],
+    p_op smallint[], p_pk bytea[], p_id text[], p_rid bigint[], p_ts bigint[], p_etag uuid[], p_ttl integer[],
+    p_rank float8[], p_context text[], p_body text[], p_doc text[],
+    p_claim_op integer[], p_claim_key smallint[], p_claim_value bytea[],
+    out status text, out applied integer, out taken integer, out seq bigint, out epoch bigint, out vector bigint[])
+language plpgsql as $$
+#variable_conflict use_column
+declare
+    items    text := format('items_%s', p_range >> 12);
+    log      text := format('log_%s', p_range >> 12);
+    r        record;
+    now_at   bigint[];  -- the vector as entries move it
+    context  bigint[];
+    seqs     bigint[] := array_fill(null::bigint, array[cardinality(p_lsn)]);
+    latest   bigint[];  -- of seqs, the last one of each item
+    is_plain boolean;
+begin
+    perform orrery.range_lock(p_range);
+    select * from orrery.ranges g where g.range_id = p_range into r;
+    applied := 0; taken := 0; seq := r.seq; epoch := r.epoch; vector := r.vector; status := 'applied';
+    if r.state is null or r.state not in ('online', 'read-only') then
+        status := 'state';
+        return;
+    elsif r.epoch <> p_epoch then
+        status := 'epoch';
+        return;
+    end if;
+
+    -- 1. Which entries are next (rules 2.1, 2.3).
+    now_at := r.vector;
+    for j in 1 .. cardinality(p_lsn) loop
+        while cardinality(now_at) < p_origin[j] loop
+            now_at := now_at || 0::bigint;
+        end loop;
+        if p_lsn[j] <= vector[p_origin[j]] then
+            taken := j;
+            continue;
+        elsif p_origin[j] = r.origin then
+            status := 'own';
+            exit;
+        elsif p_lsn[j] = now_at[p_origin[j]] and p_index[j] > 0 then
+            null;  -- goes on with its transaction
+        else
+            context := p_context[j]::bigint[];
+            if p_lsn[j] <> now_at[p_origin[j]] + 1 or p_index[j] <> 0 or exists (
+                select from unnest(context) with ordinality c(lsn, origin)
+                where c.origin <> p_origin[j] and c.lsn > coalesce(now_at[c.origin], 0)) then
+                status := 'waits';
+                exit;
+            end if;
+            now_at[p_origin[j]] := p_lsn[j];
+        end if;
+        taken := j;
+        applied := applied + 1;
+        seqs[j] := r.seq + applied;
+    end loop;
+    if applied = 0 then
+        return;
+    end if;
+
+    -- 2. Plain when each entry knows what its item shows then, as it is where no two regions wrote at once.
+    execute format($sql$
+        select bool_and(case when x.seq_before is null
+                             then i.id is null
+                                  or i.heads is null and orrery.knows(x.context::bigint[], x.origin, x.lsn, i.origin, i.lsn)
+                             else orrery.knows(x.context::bigint[], x.origin, x.lsn, x.origin_before, x.lsn_before) end)
+                   filter (where x.seq is not null),
+               array_agg(case when x.seq_after is null then x.seq end order by x.n)
+        from (select y.*, lag(y.seq) over w as seq_before, lag(y.origin) over w as origin_before,
+                     lag(y.lsn) over w as lsn_before, lead(y.seq) over w as seq_after
+              from unnest($2, $3, $4, $5, $6, $7) with ordinality y(seq, origin, lsn, pk, id, context, n)
+              window w as (partition by y.seq is null, y.pk, y.id order by y.seq)) x
+        left join lateral (select * from orrery.%I i where i.range_id = $1 and i.pk = x.pk and i.id = x.id limit 1) i on true$sql$,
+        items)
+    using p_range, seqs, p_origin, p_lsn, p_pk, p_id, p_context into is_plain, latest;
+
+    -- 3. The log, with the version that each entry replaces here.
+    execute format($sql$
+        insert into orrery.%1$I
+            (range_id, seq, lsn, epoch, rid, ts, prev_lsn, prev_seq, etag, ttl, index, origin, op, pk, id, context, rank, body)
+        select g.range_id, x.seq, x.lsn, x.epoch, x.rid, x.ts,
+               case when x.op > 1 then coalesce(x.lsn_before, i.lsn) end, case when x.op > 1 then coalesce(x.seq_before, i.seq) end,
+               x.etag, x.ttl, x.index, x.origin, x.op, x.pk, x.id, x.context::bigint[], x.rank, x.body
+        from orrery.ranges g
+        cross join (select y.*, lag(y.seq) over w as seq_before, lag(y.lsn) over w as lsn_before
+                    from unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+                         y(seq, origin, lsn, index, epoch, op, pk, id, rid, ts, etag, ttl, rank, context, body)
+                    where y.seq is not null window w as (partition by y.pk, y.id order by y.seq)) x
+        left join lateral (
+            select * from orrery.%2$I i
+            where i.range_id = $1 and i.pk = x.pk and i.id = x.id and not i.deleted limit 1) i on true
+        where g.range_id = $1$sql$, log, items)
+    using p_range, seqs, p_origin, p_lsn, p_index, p_entry_epoch, p_op, p_pk, p_id, p_rid, p_ts, p_etag, p_ttl, p_rank,
+          p_context, p_body;
+
+    -- 4. The items.
+    if is_plain then
+        execute format($sql$
+            insert into orrery.%1$I as i
+                (range_id, rid, lsn, seq, ts, etag, ttl, origin, deleted, pk, id, context, body, doc)
+            select g.range_id, x.rid, x.lsn, x.seq, x.ts, x.etag, x.ttl, x.origin, x.op >= 3, x.pk, x.id,
+                   x.context::bigint[], x.body, coalesce(x.doc, x.body)::jsonb
+            from orrery.ranges g
+            cross join unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+                       x(seq, origin, lsn, op, pk, id, rid, ts, etag, ttl, context, body, doc)
+            where g.range_id = $1 and x.seq is not null
+            on conflict (range_id, pk, id) do update set
+                rid = excluded.rid, lsn = excluded.lsn, seq = excluded.seq, ts = excluded.ts, etag = excluded.etag,
+                ttl = excluded.ttl, origin = excluded.origin, deleted = excluded.deleted, context = excluded.context,
+                heads = null, body = excluded.body, doc = excluded.doc$sql$, items)
+        using p_range, latest, p_origin, p_lsn, p_op, p_pk, p_id, p_rid, p_ts, p_etag, p_ttl, p_context, p_body, p_doc;
+        if r.has_unique_keys then
+            perform orrery.claims_write(p_range, latest, p_op, p_pk, p_id, p_claim_op, p_claim_key, p_claim_value);
+        end if;
+    else
+        for j in 1 .. cardinality(p_lsn) loop
+            if seqs[j] is not null then
+                perform orrery.apply_one(p_range, seqs[j], coalesce(p_doc[j], p_body[j])::jsonb,
+                    array(select c.key from unnest(p_claim_op, p_claim_key) c(op, key) where c.op = j),
+                    array(select c.value from unnest(p_claim_op, p_claim_value) c(op, value) where c.op = j));
+            end if;
+        end loop;
+    end if;
+
+    -- 5. The range.
+    seq := r.seq + applied;
+    vector := now_at;
+    update orrery.ranges g set seq = apply.seq, vector = apply.vector where g.range_id = p_range;
+end
+$$;
