@@ -26,6 +26,20 @@ static bool tree_parse(struct arena *arena, struct slice json, const cJSON **tre
     return true;
 }
 
+/* A member of the body that may be absent or null. */
+static bool body_member(struct arena *arena, struct slice root, const char *name,
+                        enum json_type type, const cJSON **tree, struct fault *fault)
+{
+    struct slice value;
+
+    if (!json_find(root, slice_from_text(name), &value) || json_type(value) == JSON_NULL)
+        return true;
+    if (json_type(value) != type)
+        return fault_set(fault, 400, SUB_NONE, "the query's \"%s\" is no %s", name,
+                         type == JSON_ARRAY ? "array" : "object");
+    return tree_parse(arena, value, tree, fault);
+}
+
 bool query_body_parse(struct arena *arena, struct slice body, struct query_spec *spec,
                       struct fault *fault)
 {
@@ -42,11 +56,8 @@ bool query_body_parse(struct arena *arena, struct slice body, struct query_spec 
     if (text_units(spec->text) > PARSER_TEXT_MAX)
         return fault_set(fault, 400, SUB_NONE, "the query text is longer than %d characters",
                          PARSER_TEXT_MAX);
-    if (!json_find(json.root, SLICE_LITERAL("parameters"), &value) || json_type(value) == JSON_NULL)
-        return true;
-    if (json_type(value) != JSON_ARRAY)
-        return fault_set(fault, 400, SUB_NONE, "the query's \"parameters\" are no array");
-    return tree_parse(arena, value, &spec->parameters, fault);
+    return body_member(arena, json.root, "parameters", JSON_ARRAY, &spec->parameters, fault) &&
+           body_member(arena, json.root, "resumeFilter", JSON_OBJECT, &spec->resume, fault);
 }
 
 static bool unsupported(const struct ast_query *query, enum ast_clause clause, const char *what,

@@ -24,10 +24,12 @@ struct filter {
 struct query_spec {
     struct slice text;       /* of the query; in the body or the arena */
     const cJSON *parameters; /* array of {"name", "value"}; NULL when there are none; the arena's */
+    const cJSON *resume;     /* object "resumeFilter" (query/resume.h); NULL without; the arena's */
 };
 
 /*
- * Read {"query": "…", "parameters": [{"name": "@p", "value": …}, …]}; other members are ignored.
+ * Read {"query": "…", "parameters": [{"name": "@p", "value": …}, …], "resumeFilter":
+ * {…}}; other members are ignored.
  *
  * fault    400 for malformed JSON, a missing or wrong member, a text of more than PARSER_TEXT_MAX
  * characters; 503

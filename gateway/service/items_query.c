@@ -199,8 +199,9 @@ static enum op_next query_aim(struct op *op)
     self->matched_items = self->matched_bytes = 0;
     buf_printf(&self->page, "{\"_rid\":\"%s\",\"Documents\":[", call->container->rid);
     self->page_start = self->page.len;
-    if (!compile(self, call) || !prepare_eval(self, call) ||
-        !item_scope_from_headers(&self->scope, call) ||
+    if (!compile(self, call) ||
+        !resume_read(&self->resume, &op->arena, self->spec.resume, &self->query, &op->fault) ||
+        !prepare_eval(self, call) || !item_scope_from_headers(&self->scope, call) ||
         !item_scope_check_access(&self->scope, call) || !check_cross_partition(self, call) ||
         !begin_page(self, call))
         return OP_FAILED;

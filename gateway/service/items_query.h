@@ -13,6 +13,7 @@
 
 #include "query/eval.h"
 #include "query/filter.h"
+#include "query/resume.h"
 #include "query/regex.h"
 #include "query/rows.h"
 #include "service/item_scan.h"
@@ -68,6 +69,7 @@ struct items_query {
     /* what was asked */
     struct query_spec spec;
     struct ast_query query;
+    struct resume resume;
     struct consistency consistency;
     struct item_scope scope;
     uint8_t question[CONTINUATION_QUESTION_BYTES];

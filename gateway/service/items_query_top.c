@@ -89,6 +89,12 @@ static bool add_row(struct items_query *self, struct call *call,
     return is_taken;
 }
 
+/* Are rows of the same sort values in the order of their items' rids? */
+static bool rows_are_in_order(const struct items_query *self)
+{
+    return !self->query.is_distinct && self->scope.end - self->scope.first == 1;
+}
+
 static bool top_take(struct items_query *self, struct call *call)
 {
     struct sort_value values[TOPK_KEYS_MAX];
@@ -102,6 +108,8 @@ static bool top_take(struct items_query *self, struct call *call)
         values[count++] = sort_value_of(eval_output(&self->eval, order->expression));
     if (self->eval.has_failed)
         return false;
+    if (!resume_passes(&self->resume, values, rows_are_in_order(self) ? &self->item.rid : NULL))
+        return true;
     if (!self->query.is_distinct && !topk_wants(self->topk, &position))
         return true;
     const cJSON *value = rows_project(&self->rows);

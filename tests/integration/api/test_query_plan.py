@@ -251,3 +251,61 @@ def test_refusals(client, path, body, message):
 def test_no_container(client, database):
     answer = plan(client, f"{database}/colls/none", "SELECT * FROM c")
     assert answer.status == 404
+
+
+def resumed(client, path, text, one, resume):
+    answer = client.post(f"{path}/docs", {"query": text, "resumeFilter": resume}, headers={
+        "x-ms-documentdb-isquery": "True", "content-type": "application/query+json",
+        "x-ms-documentdb-partitionkeyrangeid": one, "x-ms-max-item-count": "-1"})
+    assert answer.status == 200, (resume, answer.body)
+    return answer.json["Documents"]
+
+
+@pytest.mark.parametrize("direction", ["ASC", "DESC"])
+def test_resume(client, path, direction):
+    """At each row of a range: from that item on, from its sort values on, behind them."""
+    text = (f"SELECT c._rid, [{{\"item\": c.v}}] AS orderByItems, c.n AS payload FROM c WHERE ((c.n < 40) AND (true)) "
+            f"ORDER BY c.v {direction}")
+    one = ranges(client, path)[0]
+    scalar = [row for row in rows(client, path, text, **{"x-ms-documentdb-partitionkeyrangeid": one})]
+    assert len(scalar) > 8
+    values = [row["orderByItems"][0] for row in scalar]
+    for at, row in enumerate(scalar):
+        value = values[at].get("item", [])
+        if isinstance(value, dict) or (value and isinstance(value, list)):
+            continue
+        same = [i for i, other in enumerate(values) if json.dumps(other) == json.dumps(values[at])]
+        for resume, first in (({"rid": row["_rid"], "exclude": False}, at),
+                              ({"exclude": False}, same[0]),
+                              ({"rid": None}, same[0]),
+                              ({"rid": row["_rid"], "exclude": True}, same[-1] + 1)):
+            assert resumed(client, path, text, one, {"value": [value], **resume}) == scalar[first:]
+
+
+def test_resume_pages(client, path):
+    """A continuation goes on behind where the filter began."""
+    text = "SELECT c._rid, [{\"item\": c.n}] AS orderByItems, c.n AS payload FROM c WHERE (true) ORDER BY c.n"
+    one, found, token = ranges(client, path)[1], [], None
+    everything = rows(client, path, text, **{"x-ms-documentdb-partitionkeyrangeid": one})
+    resume = {"value": [everything[2]["payload"]], "rid": everything[2]["_rid"], "exclude": False}
+    while True:
+        answer = client.post(f"{path}/docs", {"query": text, "resumeFilter": resume}, headers={
+            "x-ms-documentdb-isquery": "True", "x-ms-documentdb-partitionkeyrangeid": one, "x-ms-max-item-count": "2",
+            "x-ms-continuation": token})
+        assert answer.status == 200
+        found += answer.json["Documents"]
+        token = answer.header("x-ms-continuation")
+        if token is None:
+            break
+    assert found == everything[2:]
+
+
+@pytest.mark.parametrize("resume", [
+    5, [], {}, {"value": 5}, {"value": []}, {"value": [1, 2]}, {"value": [1], "rid": 5}, {"value": [1], "rid": "x"},
+    {"value": [1], "exclude": "yes"}, {"value": [{"type": "array", "low": 1, "high": 2}]}, {"value": [[1]]},
+])
+def test_resume_refusals(client, path, resume):
+    answer = client.post(f"{path}/docs", {"query": "SELECT * FROM c ORDER BY c.n", "resumeFilter": resume}, headers={
+        "x-ms-documentdb-isquery": "True", "x-ms-documentdb-query-enablecrosspartition": "True"})
+    assert answer.status == 400
+    assert "resumeFilter" in answer.json["message"]
