@@ -12,8 +12,9 @@
  * for ever. */
 #define RESOLVE_ATTEMPTS_MAX 4
 
-/* A throughput may be changed by any gateway: while it is enforced, it is read again after this. */
-#define THROUGHPUT_KNOWN_MS 3000
+/* Throughput, indexing policy and computed properties may be changed by any gateway: after this
+ * they are read again. */
+#define CONTAINER_KNOWN_MS 3000
 
 struct resolve {
     op_step *next;
@@ -56,15 +57,14 @@ static bool check_container(struct call *call)
     return check_intended(call) && check_throughput(call);
 }
 
-/* From the cache, unless its throughput matters and may have changed. */
+/* From the cache, unless it is known for so long that it may have changed. */
 static struct container *find_known(struct call *call)
 {
     struct container_cache *cache = &call->service->containers;
     const struct resource_path *path = &call->request.path;
     struct container *known = container_cache_find(cache, path->ids[0], path->ids[1]);
 
-    if (known == NULL || call->service->throughput == NULL ||
-        call->service->loop->now_ms - known->loaded_ms < THROUGHPUT_KNOWN_MS)
+    if (known == NULL || call->service->loop->now_ms - known->loaded_ms < CONTAINER_KNOWN_MS)
         return known;
     container_cache_forget(cache, known);
     container_release(known);

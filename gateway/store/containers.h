@@ -3,8 +3,9 @@
  *
  * The cache is never trusted for existence: every statement on a container's data reads the state
  * of its range too, and a container that is gone is forgotten then and looked up again by name.
- * What is kept here cannot change while the container exists: numbers, partition key, unique keys,
- * ranges. (A throughput that is enforced may be out of date for a few seconds.)
+ * Most of what is kept here cannot change while the container exists: numbers, partition key,
+ * unique keys, ranges. Throughput, indexing policy and computed properties may be out of date for a
+ * few seconds.
  */
 #ifndef ORRERY_STORE_CONTAINERS_H
 #define ORRERY_STORE_CONTAINERS_H

@@ -4,6 +4,7 @@ import base64
 import json
 import re
 import threading
+import time
 import urllib.parse
 import uuid
 
@@ -636,6 +637,26 @@ def test_the_conflicts_feed_is_empty(client, database, container):
 
 
 # ---- two gateways ----
+
+def test_a_replaced_definition_reaches_the_other_gateway(gateway, postgres, client, database, container):
+    path = path_of(database, container)
+    assert client.post(path + "/docs", {"id": "i", "pk": "p", "a": "ABC"}, pk=["p"]).status == 201
+    cross = {"x-ms-documentdb-query-enablecrosspartition": "True"}
+    low = computed("low", "SELECT VALUE LOWER(c.a) FROM c")
+    with Gateway(postgres) as second:
+        other = second.client()
+
+        def rows():
+            return query(other, path + "/docs", "SELECT VALUE c.low FROM c", **cross).json["Documents"]
+
+        assert rows() == []
+        shown(client.put(path, {**container, "computedProperties": [low]}))
+        deadline = time.monotonic() + 15
+        while rows() != ["abc"]:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        other.close()
+
 
 def test_two_gateways_agree(gateway, postgres, client):
     with Gateway(postgres) as second:
