@@ -125,8 +125,7 @@ bool diagnosis_syntax(struct fault *fault, struct slice text, struct span span)
     struct slice token = slice_make(text.ptr + span.start, span.end - span.start);
 
     if (token.len == 0)
-        return diagnosis_set(fault, text, span, "SC1001",
-                             "Syntax error, unexpected end of the query.");
+        return diagnosis_set(fault, text, span, "SC1002", "Syntax error, unexpected end-of-file.");
     return diagnosis_set(fault, text, span, "SC1001", "Syntax error, incorrect syntax near '%.*s'.",
                          FAULT_QUOTE(token));
 }

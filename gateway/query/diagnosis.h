@@ -38,7 +38,7 @@ bool diagnosis_number(struct fault *fault, unsigned code, const char *message);
 /* The service's second shape, {"Errors":["…"]}: neither code nor place. Returns false. */
 bool diagnosis_message(struct fault *fault, const char *format, ...) PRINTF_LIKE(2, 3);
 
-/* SC1001 at these bytes of the text, or at its end. Returns false. */
+/* SC1001 at these bytes of the text, SC1002 at its end. Returns false. */
 bool diagnosis_syntax(struct fault *fault, struct slice text, struct span span);
 
 /*

@@ -102,8 +102,9 @@ static void whatever_else_is_refused(void **state)
     refused("p", "SELECT VALUE c.a + @p FROM c", "a parameter");
     refused("p", "SELECT VALUE LOWER(c.a, 1) FROM c", "SC2050");
     refused("p", "SELECT VALUE d.a FROM c", "SC2001");
-    refused("p", "SELECT VALUE c.a FROM", "SC1001");
-    refused("p", "", "SC1001");
+    refused("p", "SELECT VALUE c.a FROM", "SC1002");
+    refused("p", "", "SC1002");
+    refused("p", "SELECT VALUE c..a FROM c", "SC1001");
 }
 
 static void spatial_functions_are_refused(void **state)

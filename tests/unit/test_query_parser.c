@@ -145,12 +145,12 @@ static void refused(const char *text, const char *words)
 static void what_is_no_query_is_refused_where_it_goes_wrong(void **state)
 {
     (void) state;
-    refused("", "unexpected end");
+    refused("", "unexpected end-of-file");
     refused("SELECT", "\"start\":6,\"end\":6");
     refused("SELECT FROM c", "\"start\":7,\"end\":11},\"code\":\"SC1001\"");
     refused("SELECT c.id, FROM c", "near 'FROM'");
-    refused("SELECT * FROM", "unexpected end");
-    refused("SELECT * FROM c WHERE", "unexpected end");
+    refused("SELECT * FROM", "unexpected end-of-file");
+    refused("SELECT * FROM c WHERE", "unexpected end-of-file");
     refused("SELECT VALUE * FROM c", "near '*'");
     refused("SELECT *, c.id FROM c", "near ','");
     refused("SELECT * FROM c WHERE c.id IN ()", "near ')'");
@@ -187,7 +187,7 @@ static void what_is_no_query_is_refused_where_it_goes_wrong(void **state)
     refused("SELECT * FROM c c2 c3", "near 'c3'");
     refused("SELECT * FROM 'c'", "SC1001");
     refused("DELETE FROM c", "\"start\":0,\"end\":6");
-    refused("SELECT * FROM c AS", "unexpected end");
+    refused("SELECT * FROM c AS", "unexpected end-of-file");
 }
 
 static void precedence_is_that_of_the_service(void **state)
@@ -348,7 +348,7 @@ static void nesting_is_limited_in_every_form(void **state)
         assert_non_null(strstr(fault.message, "nested deeper"));
     }
     assert_true(repeated("SELECT * FROM c WHERE ", "(", 200, "1", &fault) == false);
-    assert_non_null(strstr(fault.message, "unexpected end"));
+    assert_non_null(strstr(fault.message, "unexpected end-of-file"));
 }
 
 static void generated_alternatives_may_be_many(void **state)

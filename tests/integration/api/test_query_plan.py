@@ -234,7 +234,7 @@ def test_features(client, path):
 
 
 @pytest.mark.parametrize("body, message", [
-    ({"query": "SELECT * FROM c WHERE"}, "SC1001"),
+    ({"query": "SELECT * FROM c WHERE"}, "SC1002"),
     ({"query": "SELECT * FROM c WHERE d.x = 1"}, "SC2001"),
     ({"query": "SELECT NOSUCH(c.x) FROM c"}, "SC2005"),
     ({"query": "SELECT VALUE 1 + COUNT(1) FROM c"}, "Compositions of aggregates"),
