@@ -123,6 +123,17 @@ void pgparams_bytea(struct pgparams *params, struct slice value)
     end(params);
 }
 
+/* What follows is text: the one version of the format that there is. */
+#define JSONB_VERSION 1
+
+void pgparams_jsonb(struct pgparams *params, struct slice json)
+{
+    begin(params, PG_JSONB);
+    buf_append_char(&params->bytes, JSONB_VERSION);
+    buf_append_slice(&params->bytes, json);
+    end(params);
+}
+
 void pgparams_uuid(struct pgparams *params, const uint8_t uuid[16])
 {
     begin(params, PG_UUID);
@@ -151,6 +162,8 @@ static uint32_t element_type(uint32_t array_type)
         return PG_TEXT;
     case PG_INT8_ARRAY:
         return PG_INT8;
+    case PG_JSONB_ARRAY:
+        return PG_JSONB;
     default:
         assert(array_type == PG_UUID_ARRAY);
         return PG_UUID;
@@ -206,6 +219,14 @@ void pgparams_add_bytes(struct pgparams *params, struct slice value)
 {
     put32(&params->bytes, (uint32_t) value.len);
     buf_append_slice(&params->bytes, value);
+    count_element(params, false);
+}
+
+void pgparams_add_jsonb(struct pgparams *params, struct slice json)
+{
+    put32(&params->bytes, (uint32_t) json.len + 1);
+    buf_append_char(&params->bytes, JSONB_VERSION);
+    buf_append_slice(&params->bytes, json);
     count_element(params, false);
 }
 

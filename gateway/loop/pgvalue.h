@@ -19,7 +19,8 @@ enum {
     PG_INT4 = 23,
     PG_TEXT = 25,
     PG_FLOAT8 = 701,
-    PG_UUID = 2950
+    PG_UUID = 2950,
+    PG_JSONB = 3802
 };
 enum {
     PG_BYTEA_ARRAY = 1001,
@@ -27,7 +28,8 @@ enum {
     PG_INT4_ARRAY = 1007,
     PG_TEXT_ARRAY = 1009,
     PG_INT8_ARRAY = 1016,
-    PG_UUID_ARRAY = 2951
+    PG_UUID_ARRAY = 2951,
+    PG_JSONB_ARRAY = 3807
 };
 
 /* The protocol counts parameters in 16 bits. */
@@ -62,6 +64,7 @@ void pgparams_float8(struct pgparams *params, double value);
 void pgparams_bool(struct pgparams *params, bool value);
 void pgparams_text(struct pgparams *params, struct slice value);
 void pgparams_bytea(struct pgparams *params, struct slice value);
+void pgparams_jsonb(struct pgparams *params, struct slice json);
 void pgparams_uuid(struct pgparams *params, const uint8_t uuid[16]);
 void pgparams_null(struct pgparams *params, uint32_t type);
 
@@ -72,6 +75,7 @@ void pgparams_add_int8(struct pgparams *params, int64_t value);
 void pgparams_add_int4(struct pgparams *params, int32_t value);
 void pgparams_add_int2(struct pgparams *params, int16_t value);
 void pgparams_add_bytes(struct pgparams *params, struct slice value); /* text, bytea */
+void pgparams_add_jsonb(struct pgparams *params, struct slice json);
 void pgparams_add_uuid(struct pgparams *params, const uint8_t uuid[16]);
 void pgparams_add_null(struct pgparams *params);
 void pgparams_array_end(struct pgparams *params);

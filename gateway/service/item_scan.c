@@ -9,7 +9,7 @@
 
 /*
  * Rows up to the byte limit, each with how many there were before it was applied: more of them than
- * are returned means that the range has more.
+ * are returned means that the range has more, and so may as many as were asked for.
  */
 static const char chunk_sql[] =
     "select r.epoch, r.state, r.vector, i.rid, i.etag, i.ts, i.body, i.found from orrery.ranges r "
@@ -45,43 +45,45 @@ bool scan_init(struct item_scan *scan, struct op *op)
 }
 
 bool scan_begin(struct item_scan *scan, struct call *call, const struct item_scope *scope,
-                const struct consistency *consistency, size_t range, uint64_t after)
+                const struct consistency *consistency, struct sql *where, size_t range,
+                uint64_t after)
 {
-    static const char *const conditions[] = {"", " and i.pk = $6", " and i.pk >= $6 and i.pk < $7"};
+    struct arena *arena = &call->op.arena;
+    struct slice condition = sql_take(where);
 
     pgio_result_finish(&scan->chunk);
     scan->scope = scope;
     scan->consistency = consistency;
+    scan->where = where;
     scan->range = range;
     scan->after = after;
     scan->row = scan->rows = 0;
     scan->items = scan->bytes = 0;
-    scan->seen = arena_alloc(&call->op.arena, (scope->end - scope->first) * sizeof(*scan->seen));
-    scan->run.statement = (struct pgio_statement){.sql = arena_printf(&call->op.arena, chunk_sql,
-                                                                      call->container->number,
-                                                                      conditions[scope->kind])};
-    return (scan->seen != NULL && scan->run.statement.sql != NULL) ||
-           fault_set_oom(&call->op.fault);
+    scan->seen = arena_alloc(arena, (scope->end - scope->first) * sizeof(*scan->seen));
+    if (scan->seen == NULL || slice_is_absent(condition))
+        return fault_set_oom(&call->op.fault);
+    scan->run.statement = (struct pgio_statement){
+        .sql = arena_printf(arena, chunk_sql, call->container->number, condition.ptr)};
+    return scan->run.statement.sql != NULL || fault_set_oom(&call->op.fault);
 }
 
 enum op_next scan_ask(struct item_scan *scan, struct call *call, unsigned rows_max, op_step *next)
 {
     const struct container *container = call->container;
-    const struct item_scope *scope = scan->scope;
     struct pgparams *params = &scan->run.params;
 
     if (rows_max > SCAN_CHUNK_ROWS)
         rows_max = SCAN_CHUNK_ROWS;
+    if (scan->scope->kind == ITEM_SCOPE_NOTHING)
+        rows_max = 0;
+    scan->rows_max = rows_max;
     pgparams_reset(params);
     pgparams_int8(params, pkrange_id(container->number, container->ranges[scan->range].index));
     pgparams_int8(params, (int64_t) scan->after);
     pgparams_int8(params, call->now_s);
     pgparams_int8(params, rows_max);
     pgparams_int8(params, SCAN_CHUNK_BYTES);
-    if (scope->kind != ITEM_SCOPE_RANGES)
-        pgparams_bytea(params, scope->pk_min);
-    if (scope->kind == ITEM_SCOPE_INTERVAL)
-        pgparams_bytea(params, scope->pk_max);
+    store_params_sql(params, scan->where);
     scan->asked_us = clock_monotonic_us();
     return store_run_send(&call->service->store, &scan->run, next);
 }
@@ -118,7 +120,8 @@ enum scan_end scan_came(struct item_scan *scan, struct call *call)
     /* A range without items still tells its state. */
     if (pgio_is_null(&scan->chunk, 0, CHUNK_RID))
         scan->rows = 0;
-    scan->is_cut = scan->rows > 0 && pgio_int8(&scan->chunk, 0, CHUNK_FOUND) > scan->rows;
+    scan->is_cut = scan->rows > 0 && (pgio_int8(&scan->chunk, 0, CHUNK_FOUND) > scan->rows ||
+                                      (unsigned) scan->rows >= scan->rows_max);
     return SCAN_CAME;
 }
 
@@ -141,18 +144,34 @@ bool scan_next(struct item_scan *scan, struct scan_item *item)
     return true;
 }
 
+/* The next range that is visited; false when there is none. */
+static bool find_next(const struct item_scan *scan, size_t *range)
+{
+    const struct item_scope *scope = scan->scope;
+
+    for (*range = scan->range + 1; *range < scope->end; (*range)++) {
+        if (scope->visits == NULL || scope->visits[*range])
+            return true;
+    }
+    return false;
+}
+
 bool scan_has_more(const struct item_scan *scan)
 {
-    return scan->row < scan->rows || scan->is_cut || scan->range + 1 < scan->scope->end;
+    size_t range;
+
+    return scan->row < scan->rows || scan->is_cut || find_next(scan, &range);
 }
 
 bool scan_forward(struct item_scan *scan)
 {
+    size_t range;
+
     if (scan->is_cut)
         return true;
-    if (scan->range + 1 >= scan->scope->end)
+    if (!find_next(scan, &range))
         return false;
-    scan->range++;
+    scan->range = range;
     scan->after = 0;
     return true;
 }

@@ -21,6 +21,9 @@
 #define SCAN_CHUNK_BYTES (1u << 20)
 #define SCAN_CHUNK_ROWS 1000
 
+/* Parameters that the scan has itself. */
+#define SCAN_PARAMS 5
+
 /* What a range had seen when it was read last. */
 struct scan_seen {
     bool is_read;
@@ -40,12 +43,14 @@ struct scan_item {
 struct item_scan {
     const struct item_scope *scope;
     const struct consistency *consistency;
+    struct sql *where;
     struct store_run run;
     size_t range;   /* position in container->ranges */
     uint64_t after; /* rid: items up to it were taken */
     struct pgio_result chunk;
+    unsigned rows_max;      /* asked for */
     int row, rows;          /* the next one of the chunk */
-    bool is_cut;            /* the range has more than the chunk */
+    bool is_cut;            /* the range may have more than the chunk */
     struct scan_seen *seen; /* one per range of the scope */
     /* measured */
     uint64_t items, bytes; /* taken */
@@ -65,9 +70,12 @@ bool scan_init(struct item_scan *scan, struct op *op) MUST_CHECK;
  * Begin at a place in a scope; again after the container was found again.
  *
  * scope, consistency  borrowed
+ * where               which items are wanted, beside the scope: a statement with parameters from
+ *                     SCAN_PARAMS on, begun with " and "; borrowed
  */
 bool scan_begin(struct item_scan *scan, struct call *call, const struct item_scope *scope,
-                const struct consistency *consistency, size_t range, uint64_t after) MUST_CHECK;
+                const struct consistency *consistency, struct sql *where, size_t range,
+                uint64_t after) MUST_CHECK;
 
 /* Ask for the next chunk: rows_max items at most, none for the state of the range alone. */
 enum op_next scan_ask(struct item_scan *scan, struct call *call, unsigned rows_max, op_step *next);

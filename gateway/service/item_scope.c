@@ -157,6 +157,154 @@ bool item_scope_check_access(const struct item_scope *scope, struct call *call)
                         scope->kind == ITEM_SCOPE_KEY ? scope->pk_min : none);
 }
 
+/* ---- what a filter says ---- */
+
+static int bytes_compare(struct slice a, struct slice b)
+{
+    size_t len = a.len < b.len ? a.len : b.len;
+    int order = len > 0 ? memcmp(a.ptr, b.ptr, len) : 0;
+
+    return order != 0 ? order : (a.len > b.len) - (a.len < b.len);
+}
+
+/* The part of an interval that is in the scope; false when there is none. */
+static bool clip(const struct item_scope *scope, const struct keyrange_interval *interval,
+                 struct item_interval *clipped)
+{
+    *clipped = (struct item_interval){.min = interval->min, .max = interval->max};
+    if (scope->kind == ITEM_SCOPE_INTERVAL) {
+        if (bytes_compare(scope->pk_min, clipped->min) > 0)
+            clipped->min = scope->pk_min;
+        if (bytes_compare(scope->pk_max, clipped->max) < 0)
+            clipped->max = scope->pk_max;
+    }
+    return bytes_compare(clipped->min, clipped->max) < 0;
+}
+
+/* Note the ranges that an interval touches; false when it touches none of the scope. */
+static bool visit(const struct item_scope *scope, const struct container *container,
+                  const struct item_interval *interval, bool *visits)
+{
+    const struct pkrange *first;
+    struct epk min, max;
+    bool is_there = false;
+
+    epk_set(&min, interval->min.ptr, interval->min.len);
+    epk_set(&max, interval->max.ptr, interval->max.len);
+    size_t count = pkrange_overlap(container->ranges, container->range_count, &min, &max, &first);
+    for (size_t i = 0; i < count; i++) {
+        size_t position = (size_t) (first - container->ranges) + i;
+        if (position >= scope->first && position < scope->end)
+            visits[position] = is_there = true;
+    }
+    return is_there;
+}
+
+static bool key_of(struct slice *pk, struct call *call, const struct pkey *pkey)
+{
+    struct item_target target = {.pkey = *pkey};
+
+    if (!item_target_aim(&target, call, slice_make(NULL, 0)))
+        return false;
+    *pk = target.pk;
+    return true;
+}
+
+/* The ranges that are visited, from the first to the last. */
+static void narrow_ranges(struct item_scope *scope, const bool *visits)
+{
+    while (scope->first + 1 < scope->end && !visits[scope->first])
+        scope->first++;
+    while (scope->end > scope->first + 1 && !visits[scope->end - 1])
+        scope->end--;
+    scope->visits = visits;
+}
+
+bool item_scope_narrow(struct item_scope *scope, struct call *call, const struct keyrange *keyrange)
+{
+    const struct container *container = call->container;
+    struct arena *arena = &call->op.arena;
+    bool is_keys = keyrange->is_keys;
+    size_t count = 0;
+
+    if (keyrange->is_everything || scope->kind == ITEM_SCOPE_KEY)
+        return true;
+    bool *visits = arena_alloc(arena, container->range_count * sizeof(*visits));
+    struct item_interval *intervals =
+        arena_alloc(arena, (keyrange->count + 1) * sizeof(*intervals));
+    if (visits == NULL || intervals == NULL)
+        return fault_set_oom(&call->op.fault);
+    for (size_t i = 0; i < keyrange->count; i++) {
+        const struct keyrange_interval *interval = &keyrange->intervals[i];
+        if (!clip(scope, interval, &intervals[count]) ||
+            !visit(scope, container, &intervals[count], visits))
+            continue;
+        if (is_keys && !key_of(&intervals[count].min, call, interval->pkey))
+            return false;
+        count++;
+    }
+    narrow_ranges(scope, visits);
+    scope->intervals = intervals;
+    scope->interval_count = count;
+    scope->kind = count == 0 ? ITEM_SCOPE_NOTHING
+                  : is_keys  ? ITEM_SCOPE_KEYS
+                             : ITEM_SCOPE_INTERVALS;
+    if (count == 1) {
+        scope->kind = is_keys ? ITEM_SCOPE_KEY : ITEM_SCOPE_INTERVAL;
+        scope->pk_min = intervals[0].min;
+        scope->pk_max = intervals[0].max;
+    }
+    return true;
+}
+
+size_t item_scope_visits(const struct item_scope *scope)
+{
+    size_t count = 0;
+
+    for (size_t i = scope->first; i < scope->end; i++)
+        count += scope->visits == NULL || scope->visits[i];
+    return count;
+}
+
+static void append_interval(struct sql *sql, struct slice min, struct slice max)
+{
+    buf_append_text(&sql->text, "i.pk >= ");
+    sql_append_bytea(sql, min);
+    buf_append_text(&sql->text, " and i.pk < ");
+    sql_append_bytea(sql, max);
+}
+
+void item_scope_condition(const struct item_scope *scope, struct sql *sql)
+{
+    switch (scope->kind) {
+    case ITEM_SCOPE_RANGES:
+    case ITEM_SCOPE_NOTHING:
+        return;
+    case ITEM_SCOPE_KEY:
+        buf_append_text(&sql->text, " and i.pk = ");
+        sql_append_bytea(sql, scope->pk_min);
+        return;
+    case ITEM_SCOPE_INTERVAL:
+        buf_append_text(&sql->text, " and ");
+        append_interval(sql, scope->pk_min, scope->pk_max);
+        return;
+    case ITEM_SCOPE_KEYS:
+    case ITEM_SCOPE_INTERVALS:
+        break;
+    }
+    for (size_t i = 0; i < scope->interval_count; i++) {
+        const struct item_interval *interval = &scope->intervals[i];
+        if (scope->kind == ITEM_SCOPE_KEYS) {
+            buf_append_text(&sql->text, i == 0 ? " and i.pk in (" : ", ");
+            sql_append_bytea(sql, interval->min);
+        } else {
+            buf_append_text(&sql->text, i == 0 ? " and (" : " or ");
+            append_interval(sql, interval->min, interval->max);
+        }
+    }
+    buf_append_char(&sql->text, ')');
+}
+
 /* ---- continuation ---- */
 
 bool item_scope_question(const struct item_scope *scope, struct slice asked,

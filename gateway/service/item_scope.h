@@ -1,19 +1,29 @@
 /*
  * Which items a feed or a query is restricted to: the whole container, one partition key, the
  * beginning of one, a partition key range, an interval of effective keys. Whatever it is, it is
- * some ranges in the order of their keys, and at most one condition on the column pk.
+ * some ranges in the order of their keys, and a condition on the column pk. A query's own filter
+ * may narrow it further.
  */
 #ifndef ORRERY_SERVICE_ITEM_SCOPE_H
 #define ORRERY_SERVICE_ITEM_SCOPE_H
 
 #include "base/crypto.h"
 #include "query/continuation.h"
+#include "query/keyrange.h"
+#include "query/sql.h"
 #include "service/call.h"
 
 enum item_scope_kind {
-    ITEM_SCOPE_RANGES,  /* no condition */
-    ITEM_SCOPE_KEY,     /* pk = pk_min */
-    ITEM_SCOPE_INTERVAL /* pk_min <= pk < pk_max */
+    ITEM_SCOPE_RANGES,    /* no condition */
+    ITEM_SCOPE_KEY,       /* pk = pk_min */
+    ITEM_SCOPE_INTERVAL,  /* pk_min <= pk < pk_max */
+    ITEM_SCOPE_KEYS,      /* one of the keys */
+    ITEM_SCOPE_INTERVALS, /* in one of the intervals */
+    ITEM_SCOPE_NOTHING    /* no item; one range, for its state */
+};
+
+struct item_interval {
+    struct slice min, max;
 };
 
 struct item_scope {
@@ -22,7 +32,11 @@ struct item_scope {
     const struct pkrange *named; /* by a header; NULL without */
     struct pkey pkey;            /* of the header: all components or the first; count 0 without */
     struct slice pk_min, pk_max; /* in the arena */
-    size_t first, end; /* positions in container->ranges: the first, and behind the last */
+    /* ITEM_SCOPE_KEYS: min is the key; sorted */
+    const struct item_interval *intervals;
+    size_t interval_count;
+    size_t first, end;  /* positions in container->ranges: the first, and behind the last */
+    const bool *visits; /* by position: may it hold items? NULL: all of them */
 };
 
 /*
@@ -35,6 +49,21 @@ bool item_scope_from_headers(struct item_scope *scope, struct call *call) MUST_C
 
 /* May the request read what is in its scope? Fault 403. */
 bool item_scope_check_access(const struct item_scope *scope, struct call *call) MUST_CHECK;
+
+/*
+ * Narrow a scope to what a query's filter can match. The continuation's question is that of the
+ * scope as the headers gave it.
+ *
+ * fault  503
+ */
+bool item_scope_narrow(struct item_scope *scope, struct call *call,
+                       const struct keyrange *keyrange) MUST_CHECK;
+
+/* How many ranges it visits. */
+size_t item_scope_visits(const struct item_scope *scope);
+
+/* Append the condition on the column i.pk, as " and …"; nothing when there is none. */
+void item_scope_condition(const struct item_scope *scope, struct sql *sql);
 
 /* The digest that a continuation keeps of what was asked, in this scope. Fault 503. */
 bool item_scope_question(const struct item_scope *scope, struct slice asked,

@@ -9,17 +9,21 @@
 #include "query/check.h"
 #include "query/groups.h"
 #include "query/parser.h"
+#include "query/sort_state.h"
+#include "service/item_target.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 
 #include "base/banned.h"
 
-/* A continuation may be this long when the client does not say. */
-#define TOKEN_BYTES_MAX 8192
+/* A continuation may be this long when the client does not say: it comes back in a header. */
+#define TOKEN_BYTES_MAX 4096
 
-static op_step query_aim;   /* scope, continuation, access; begin */
-static op_step query_reply; /* the page is complete */
+static op_step query_aim;    /* compile; scope, access, continuation */
+static op_step query_looked; /* the row at which the last page ended is there again */
+static op_step query_begin;  /* see the items */
+static op_step query_reply;  /* the page is complete */
 
 static void free_query(void *object)
 {
@@ -149,27 +153,121 @@ static const struct query_mode *choose_mode(const struct ast_query *query)
     return groups_are_needed(query) ? &query_groups_mode : &query_rows_mode;
 }
 
-static bool begin_page(struct items_query *self, struct call *call)
+/* Does each item give one row, itself? */
+static bool is_whole_item(const struct ast_query *query)
 {
-    struct continuation from;
-    size_t range;
+    const struct ast_source *source = query->sources;
+
+    return source != NULL && source->next == NULL && source->kind == SOURCE_PATH &&
+           source->query == NULL && source->path->kind == AST_ALIAS &&
+           (query->is_star || (query->is_value && query->projection->kind == AST_ALIAS));
+}
+
+/* Narrow the scope to the partition keys that the filter can match. */
+static bool narrow_scope(struct items_query *self, struct call *call)
+{
+    const struct pkey *given = self->scope.pkey.count > 0 ? &self->scope.pkey : NULL;
+    struct keyrange keyrange;
+
+    if (self->scope.kind == ITEM_SCOPE_KEY)
+        return true;
+    return keyrange_derive(&keyrange, &call->op.arena, query_of_items(self),
+                           &call->container->settings.partition_key, given, &call->op.fault) &&
+           item_scope_narrow(&self->scope, call, &keyrange);
+}
+
+/* What SQL can tell of the filter, and of the scope. */
+static bool make_where(struct items_query *self, struct call *call)
+{
+    const struct ast_query *query = query_of_items(self);
+
+    if (!sql_init(&self->where, &call->op.arena, SCAN_PARAMS))
+        return fault_set_oom(&call->op.fault);
+    item_scope_condition(&self->scope, &self->where);
+    self->is_whole_item = self->stage_count == 0 && is_whole_item(query);
+    self->is_exact = query->where == NULL;
+    return true;
+}
+
+/* Read the continuation, and what else is to be known before the first item is asked for. */
+static bool prepare_page(struct items_query *self, struct call *call)
+{
     bool is_there;
 
     self->mode = choose_mode(&self->query);
-    if (!make_question(self, call) ||
-        !item_scope_continue(&self->scope, call, self->question, &from, &range, &is_there))
+    if (!item_scope_continue(&self->scope, call, self->question, &self->from, &self->range,
+                             &is_there))
         return false;
-    if (is_there && from.kind != self->mode->kind)
+    self->is_resumed = is_there;
+    if (is_there && self->from.kind != self->mode->kind)
         return fault_set(&call->op.fault, 400, SUB_NONE,
                          "x-ms-continuation is of another release of this program");
     self->to =
         (struct continuation){.kind = self->mode->kind, .container = call->container->number};
     memcpy(self->to.question, self->question, sizeof(self->question));
-    begin_window(self, is_there ? &from : NULL);
-    if (!self->mode->ends_early)
-        range = self->scope.first;
-    return scan_begin(&self->scan, call, &self->scope, &self->consistency, range, 0) &&
-           self->mode->begin(self, call, is_there ? &from : NULL) && query_stages_begin(self, call);
+    begin_window(self, is_there ? &self->from : NULL);
+    return make_where(self, call);
+}
+
+static bool begin_scan(struct items_query *self, struct call *call, size_t range, uint64_t after)
+{
+    return scan_begin(&self->scan, call, &self->scope, &self->consistency, &self->where, range,
+                      after);
+}
+
+static enum op_next query_begin(struct op *op)
+{
+    struct items_query *self = op_self(op, struct items_query);
+    struct call *call = call_of(op);
+    size_t range = self->mode->ends_early ? self->range : self->scope.first;
+
+    if (!begin_scan(self, call, range, 0) ||
+        !self->mode->begin(self, call, self->is_resumed ? &self->from : NULL) ||
+        !query_stages_begin(self, call))
+        return OP_FAILED;
+    return query_walk(op, query_aim, query_reply);
+}
+
+/* Find the row that the continuation names: the sort values are its own. */
+static bool find_last_row(struct items_query *self, struct call *call)
+{
+    const cJSON *tree = NULL;
+
+    if (!scan_next(&self->scan, &self->item) || self->item.rid != self->from.rid)
+        return false;
+    arena_reset(&self->arena);
+    if ((tree = query_item(self, call)) == NULL)
+        return eval_oom(&self->eval) != NULL;
+    eval_item(&self->eval, tree);
+    if (!rows_begin(&self->rows, &self->eval, &self->query))
+        return false;
+    for (uint64_t row = 0; row <= self->from.row; row++) {
+        if (!rows_next(&self->rows))
+            return false;
+    }
+    return query_top_matches(self, call);
+}
+
+static enum op_next query_looked(struct op *op)
+{
+    struct items_query *self = op_self(op, struct items_query);
+    struct call *call = call_of(op);
+
+    switch (scan_came(&self->scan, call)) {
+    case SCAN_GONE:
+        return call_resolve_again(op, query_aim);
+    case SCAN_FAULT:
+        return OP_FAILED;
+    case SCAN_CAME:
+        break;
+    }
+    if (find_last_row(self, call))
+        return op_again(op, query_begin);
+    if (op->fault.status == 0)
+        fault_set(&op->fault, 400, SUB_NONE,
+                  "the item at which the continuation stopped has changed, and what it was ordered "
+                  "by is too long for a continuation: begin anew");
+    return OP_FAILED;
 }
 
 /*
@@ -178,7 +276,8 @@ static bool begin_page(struct items_query *self, struct call *call)
  */
 static bool check_cross_partition(const struct items_query *self, struct call *call)
 {
-    if (self->scope.is_given || self->scope.end - self->scope.first <= 1 ||
+    if (self->scope.is_given || self->scope.kind == ITEM_SCOPE_KEY ||
+        item_scope_visits(&self->scope) <= 1 ||
         header_is_true(&call->request.headers, HEADER_CROSS_PARTITION))
         return true;
     return fault_set(&call->op.fault, 400, SUB_NONE,
@@ -195,6 +294,7 @@ static enum op_next query_aim(struct op *op)
     self->page.len = 0;
     self->is_full = false;
     self->count = 0;
+    self->chunks = 0;
     self->has_more = self->is_in_item = false;
     self->matched_items = self->matched_bytes = 0;
     buf_printf(&self->page, "{\"_rid\":\"%s\",\"Documents\":[", call->container->rid);
@@ -202,10 +302,18 @@ static enum op_next query_aim(struct op *op)
     if (!compile(self, call) ||
         !resume_read(&self->resume, &op->arena, self->spec.resume, &self->query, &op->fault) ||
         !prepare_eval(self, call) || !item_scope_from_headers(&self->scope, call) ||
-        !item_scope_check_access(&self->scope, call) || !check_cross_partition(self, call) ||
-        !begin_page(self, call))
+        !item_scope_check_access(&self->scope, call) || !make_question(self, call) ||
+        !narrow_scope(self, call) || !check_cross_partition(self, call) ||
+        !prepare_page(self, call))
         return OP_FAILED;
-    return query_walk(op, query_aim, query_reply);
+    /* What a long text was cut to is found in the item again. */
+    if (self->is_resumed && self->stage_count == 0 && sort_state_is_digest(self->from.state) &&
+        self->mode == &query_top_mode) {
+        if (!begin_scan(self, call, self->range, self->from.rid - 1))
+            return OP_FAILED;
+        return scan_ask(&self->scan, call, 1, query_looked);
+    }
+    return op_again(op, query_begin);
 }
 
 /* ---- results ---- */
@@ -253,6 +361,39 @@ bool query_append(struct items_query *self, const cJSON *value)
     value_print(&self->page, value);
     self->write_us += clock_monotonic_us() - start_us;
     return keep_result(self, before);
+}
+
+bool query_print_row(struct items_query *self, struct call *call, struct buf *out)
+{
+    if (self->is_whole_item) {
+        item_target_print(out, call->container,
+                          &(struct item_print){.stored = self->item.body,
+                                               .rid = self->item.rid,
+                                               .etag = self->item.etag,
+                                               .ts = self->item.ts});
+        return true;
+    }
+    const cJSON *value = rows_project(&self->rows);
+    if (value != NULL)
+        value_print(out, value);
+    return !self->eval.has_failed;
+}
+
+bool query_append_row(struct items_query *self, struct call *call)
+{
+    size_t before = self->page.len;
+    int64_t start_us = clock_monotonic_us();
+
+    if (self->count > 0)
+        buf_append_char(&self->page, ',');
+    size_t begin = self->page.len;
+    if (!query_print_row(self, call, &self->page))
+        return false;
+    self->write_us += clock_monotonic_us() - start_us;
+    if (self->page.len > begin)
+        return keep_result(self, before);
+    self->page.len = before;
+    return true;
 }
 
 /* ---- the answer ---- */

@@ -76,13 +76,21 @@ struct items_query {
     size_t token_bytes_max;
     unsigned limit; /* results of a page */
     const struct query_mode *mode;
+    struct sql where;           /* what the scan is narrowed to */
+    bool is_exact;              /* it lets no item pass that gives no row */
+    bool is_whole_item;         /* a row is the item: its text is copied */
     bool needs_items;           /* otherwise there is one row of none */
     struct query_stage *stages; /* without any, the statement is over items */
     size_t stage_count;
     size_t stage, stage_at; /* whose results are handed on, and which is next */
     uint64_t stage_after;   /* results that earlier pages have done with */
     struct regex_cache regexes;
+    unsigned chunks;      /* asked for so far */
     op_step *gone, *next; /* of the walk */
+    /* where it begins */
+    bool is_resumed; /* by a continuation */
+    struct continuation from;
+    size_t range; /* position of the continuation's range, or of the first */
     /* where it is */
     uint64_t skip, take; /* results still to be left out, and to be given */
     struct item_scan scan;
@@ -125,6 +133,13 @@ static inline const struct ast_query *query_of_items(const struct items_query *s
     return self->stage_count > 0 ? self->stages[self->stage_count - 1].query : &self->query;
 }
 
+/* The item at hand as a tree, in the item's arena; NULL without memory. */
+const cJSON *query_item(struct items_query *self, struct call *call);
+
+/* The row at hand is the one that self->from names by digest: take its sort values instead. False
+ * when it is another one, and without memory. */
+bool query_top_matches(struct items_query *self, struct call *call);
+
 /* Take a row of it: a stage's, or the mode's. False as query_mode.take says. */
 bool query_take(struct items_query *self, struct call *call);
 
@@ -138,11 +153,16 @@ bool query_stages_begin(struct items_query *self, struct call *call) MUST_CHECK;
 enum op_next query_stages(struct op *op);
 
 /*
- * Append a result to the page. False when the page is full without it; is_full tells whether it is
- * full now.
+ * Append the row at hand, or any value, to the page. False when the page is full without it, and
+ * for a fault of the eval; is_full tells whether the page is full now. What is undefined is no
+ * result.
  */
+bool query_append_row(struct items_query *self, struct call *call);
 bool query_append(struct items_query *self, const cJSON *value);
 bool query_append_text(struct items_query *self, struct slice json);
+
+/* Print the row at hand, or nothing when it is undefined. False for a fault of the eval. */
+bool query_print_row(struct items_query *self, struct call *call, struct buf *out);
 
 /* Count a result that OFFSET leaves out. False when none is to be left out any more. */
 bool query_skips(struct items_query *self);

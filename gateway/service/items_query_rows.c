@@ -24,15 +24,10 @@ static bool rows_begin_page(struct items_query *self, struct call *call,
 
 static bool rows_take(struct items_query *self, struct call *call)
 {
-    const cJSON *value;
-
-    (void) call;
     /* The item may have changed since, and its rows with it; their number is all that is known. */
     if (self->row < self->resumed_row && self->item.rid == self->resumed_rid)
         return true;
-    value = rows_project(&self->rows);
-    /* What is undefined is no result. */
-    return value == NULL || query_skips(self) || query_append(self, value);
+    return query_skips(self) || query_append_row(self, call);
 }
 
 static bool rows_finish(struct items_query *self, struct call *call)

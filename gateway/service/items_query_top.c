@@ -64,6 +64,31 @@ static bool top_begin_page(struct items_query *self, struct call *call,
            (arena_defer(&call->op.arena, free_topk, self) || fault_set_oom(&call->op.fault));
 }
 
+/* What the row at hand is ordered by; how many values. */
+static unsigned sort_values(struct items_query *self, struct sort_value values[TOPK_KEYS_MAX])
+{
+    unsigned count = 0;
+
+    for (const struct ast_order *order = self->query.order_by; order != NULL; order = order->next)
+        values[count++] = sort_value_of(eval_output(&self->eval, order->expression));
+    return count;
+}
+
+bool query_top_matches(struct items_query *self, struct call *call)
+{
+    struct sort_value values[TOPK_KEYS_MAX];
+    unsigned count = sort_values(self, values);
+    struct buf state = {0};
+
+    if (self->eval.has_failed || !sort_state_matches(self->from.state, values, count))
+        return false;
+    sort_state_append(&state, values, count, SIZE_MAX);
+    self->from.state = slice_make(arena_copy(&call->op.arena, state.ptr, state.len), state.len);
+    bool is_kept = !state.has_failed && self->from.state.ptr != NULL;
+    buf_finish(&state);
+    return is_kept || fault_set_oom(&call->op.fault);
+}
+
 /* DISTINCT: equal results are one row, wherever they come from. */
 static void distinguish(struct items_query *self, const cJSON *value,
                         struct topk_position *position)
@@ -77,14 +102,15 @@ static void distinguish(struct items_query *self, const cJSON *value,
 }
 
 static bool add_row(struct items_query *self, struct call *call,
-                    const struct topk_position *position, const cJSON *value)
+                    const struct topk_position *position)
 {
     struct buf payload = {0};
 
-    value_print(&payload, value);
-    bool is_taken = payload.has_failed
-                        ? fault_set_oom(&call->op.fault)
-                        : topk_add(self->topk, position, buf_slice(&payload), &call->op.fault);
+    bool is_taken = query_print_row(self, call, &payload);
+    if (is_taken && payload.has_failed)
+        is_taken = fault_set_oom(&call->op.fault);
+    else if (is_taken && payload.len > 0)
+        is_taken = topk_add(self->topk, position, buf_slice(&payload), &call->op.fault);
     buf_finish(&payload);
     return is_taken;
 }
@@ -102,22 +128,19 @@ static bool top_take(struct items_query *self, struct call *call)
                                      .range = (uint32_t) self->scan.range,
                                      .rid = self->item.rid,
                                      .row = self->row};
-    unsigned count = 0;
 
-    for (const struct ast_order *order = self->query.order_by; order != NULL; order = order->next)
-        values[count++] = sort_value_of(eval_output(&self->eval, order->expression));
+    sort_values(self, values);
     if (self->eval.has_failed)
         return false;
     if (!resume_passes(&self->resume, values, rows_are_in_order(self) ? &self->item.rid : NULL))
         return true;
-    if (!self->query.is_distinct && !topk_wants(self->topk, &position))
-        return true;
-    const cJSON *value = rows_project(&self->rows);
-    if (value == NULL)
-        return !self->eval.has_failed;
-    if (self->query.is_distinct)
+    if (self->query.is_distinct) {
+        const cJSON *value = rows_project(&self->rows);
+        if (value == NULL)
+            return !self->eval.has_failed;
         distinguish(self, value, &position);
-    return add_row(self, call, &position, value);
+    }
+    return !topk_wants(self->topk, &position) || add_row(self, call, &position);
 }
 
 static bool keep_position(struct items_query *self, struct call *call,

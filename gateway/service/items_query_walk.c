@@ -20,9 +20,28 @@ static bool is_late(int64_t since_us)
     return clock_monotonic_us() - since_us > QUERY_SLICE_US;
 }
 
+/* Items to ask for: few more than the page has room for, and more each time they do not fill it. */
+static unsigned items_wanted(const struct items_query *self)
+{
+    if (!self->needs_items)
+        return 0;
+    if (!self->mode->ends_early || self->stage_count > 0 || self->skip > SCAN_CHUNK_ROWS)
+        return SCAN_CHUNK_ROWS;
+    unsigned wanted = self->limit - self->count;
+    if (self->take < wanted)
+        wanted = (unsigned) self->take;
+    wanted += (unsigned) self->skip + 1;
+    for (unsigned i = 0; i < self->chunks && wanted < SCAN_CHUNK_ROWS; i++)
+        wanted *= 4;
+    return wanted < SCAN_CHUNK_ROWS ? wanted : SCAN_CHUNK_ROWS;
+}
+
 static enum op_next ask(struct items_query *self, struct call *call)
 {
-    return scan_ask(&self->scan, call, self->needs_items ? SCAN_CHUNK_ROWS : 0, walk_came);
+    unsigned wanted = items_wanted(self);
+
+    self->chunks++;
+    return scan_ask(&self->scan, call, wanted, walk_came);
 }
 
 enum op_next query_walk(struct op *op, op_step *gone, op_step *next)
@@ -49,8 +68,7 @@ static enum op_next walk_came(struct op *op)
     return op_again(op, walk_work);
 }
 
-/* The item as a tree; NULL without memory. */
-static const cJSON *item_tree_of(struct items_query *self, struct call *call)
+const cJSON *query_item(struct items_query *self, struct call *call)
 {
     return item_target_tree(&self->arena, call->container,
                             &(struct item_print){.stored = self->item.body,
@@ -80,11 +98,17 @@ static bool begin_item(struct items_query *self, struct call *call)
         return false;
     self->row = 0;
     arena_reset(&self->arena);
-    if (self->needs_items && (tree = item_tree_of(self, call)) == NULL)
+    if (self->needs_items && (tree = query_item(self, call)) == NULL)
         return eval_oom(&self->eval) != NULL;
     eval_item(&self->eval, tree);
     self->is_in_item = rows_begin(&self->rows, &self->eval, query_of_items(self));
     return self->is_in_item;
+}
+
+static void count_matched(struct items_query *self)
+{
+    self->matched_items++;
+    self->matched_bytes += self->item.body.len;
 }
 
 /* Rows of the item at hand, until it ends, the page is full or the slice is over. False: a fault.
@@ -96,10 +120,8 @@ static bool work_on_item(struct items_query *self, struct call *call, int64_t si
             self->is_in_item = false;
             return !self->eval.has_failed;
         }
-        if (self->row == 0) {
-            self->matched_items++;
-            self->matched_bytes += self->item.body.len;
-        }
+        if (self->row == 0)
+            count_matched(self);
         if (!query_take(self, call))
             return self->is_full && !self->eval.has_failed;
         self->row++;
@@ -139,6 +161,26 @@ static enum op_next go_on(struct op *op)
     return ask(self, call_of(op));
 }
 
+/* Copy items to the page as they are, until the chunk ends, the page is full or the slice is over.
+ */
+static bool copy_items(struct items_query *self, struct call *call, int64_t since_us)
+{
+    while (!self->is_full && !is_late(since_us) && next_item(self)) {
+        self->row = 0;
+        if (!self->mode->take(self, call))
+            self->is_in_item = true; /* the next page's */
+        else
+            count_matched(self);
+    }
+    return !self->eval.has_failed;
+}
+
+/* Does the work on an item amount to copying it? */
+static bool copies(const struct items_query *self)
+{
+    return self->is_whole_item && self->is_exact && self->mode == &query_rows_mode;
+}
+
 static enum op_next walk_work(struct op *op)
 {
     struct items_query *self = op_self(op, struct items_query);
@@ -146,7 +188,9 @@ static enum op_next walk_work(struct op *op)
     int64_t since_us = clock_monotonic_us();
     bool is_fine = true;
 
-    while (is_fine && !self->is_full && !is_late(since_us)) {
+    if (copies(self))
+        is_fine = copy_items(self, call, since_us);
+    while (is_fine && !copies(self) && !self->is_full && !is_late(since_us)) {
         if (self->is_in_item)
             is_fine = work_on_item(self, call, since_us);
         else if (!begin_item(self, call))

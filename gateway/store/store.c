@@ -118,6 +118,50 @@ bool store_run_init(struct store_run *run, struct op *op, enum store_effect effe
     return arena_defer(&op->arena, free_params, &run->params) || fault_set_oom(&op->fault);
 }
 
+static void params_array(struct pgparams *params, const struct sql_param *param)
+{
+    bool is_json = param->type == SQL_JSONB_ARRAY;
+
+    pgparams_array_begin(params, is_json ? PG_JSONB_ARRAY : PG_TEXT_ARRAY);
+    for (size_t i = 0; i < param->element_count; i++) {
+        if (is_json)
+            pgparams_add_jsonb(params, param->elements[i]);
+        else
+            pgparams_add_bytes(params, param->elements[i]);
+    }
+    pgparams_array_end(params);
+}
+
+void store_params_sql(struct pgparams *params, const struct sql *sql)
+{
+    for (unsigned i = 0; i < sql->param_count; i++) {
+        const struct sql_param *param = &sql->params[i];
+        switch (param->type) {
+        case SQL_TEXT:
+            pgparams_text(params, param->text);
+            break;
+        case SQL_JSONB:
+            pgparams_jsonb(params, param->text);
+            break;
+        case SQL_FLOAT8:
+            pgparams_float8(params, param->number);
+            break;
+        case SQL_INT8:
+            pgparams_int8(params, param->integer);
+            break;
+        case SQL_BYTEA:
+            pgparams_bytea(params, param->text);
+            break;
+        case SQL_JSONB_ARRAY:
+        case SQL_TEXT_ARRAY:
+            params_array(params, param);
+            break;
+        }
+    }
+    if (!sql_is_whole(sql))
+        params->bytes.has_failed = true;
+}
+
 enum op_next store_run_send(struct store *store, struct store_run *run, op_step *next)
 {
     struct op *op = run->op;

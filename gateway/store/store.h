@@ -14,6 +14,7 @@
 #include "base/config.h"
 #include "loop/op.h"
 #include "loop/pgio.h"
+#include "query/sql.h"
 
 #define STORE_POOL_MAX 16
 
@@ -77,6 +78,9 @@ struct store_run {
 
 /* Tie a zeroed run to its op. False and op->fault without memory. */
 bool store_run_init(struct store_run *run, struct op *op, enum store_effect effect) MUST_CHECK;
+
+/* Append the values of a compiled statement. Memory that ran out makes the send fail. */
+void store_params_sql(struct pgparams *params, const struct sql *sql);
 
 /* Send it, after statement and params were filled; the next step finds op->result, as below. */
 enum op_next store_run_send(struct store *store, struct store_run *run, op_step *next);

@@ -134,3 +134,176 @@ def plain(values):
 def test_pages_of_any_size_give_the_same(client, path, size, text, is_ordered, expected):
     found = rows(client, path, text, size=size)
     assert found == list(expected) if is_ordered else plain(found) == plain(expected)
+
+
+def test_a_page_always_holds_at_most_what_was_asked(client, wide):
+    for size in (1, 3, 1000):
+        for text in ("SELECT * FROM c", "SELECT * FROM c ORDER BY c.n", "SELECT DISTINCT VALUE c.n FROM c"):
+            found = pages(client, wide, text, size=size)
+            assert sum(map(len, found)) == ITEMS
+            assert size == 1000 or all(len(page) <= size for page in found)
+    assert len(ask(client, wide, "SELECT VALUE c.n FROM c").json["Documents"]) == 100
+    assert len(ask(client, wide, "SELECT VALUE c.n FROM c", size=-1).json["Documents"]) == ITEMS
+    for size in ("0", "-2", "many"):
+        assert ask(client, wide, "SELECT VALUE c.n FROM c", size=size).status == 400
+
+
+def test_a_page_holds_four_megabytes(client, database):
+    path = make_container(client, database)
+    text = "x" * 700_000
+    for n in range(16):
+        assert client.post(f"{path}/docs", {"id": str(n), "pk": "a", "n": n, "tens": 0, "text": text}, pk=["a"]).status == 201
+    for query in ("SELECT * FROM c", "SELECT VALUE c FROM c WHERE c.n >= 0", "SELECT c.n, c.text FROM c ORDER BY c.n",
+                  "SELECT c.n, c.text FROM c JOIN t IN (SELECT VALUE [1])", "SELECT DISTINCT c.n, c.text FROM c"):
+        found, token = [], None
+        while True:
+            answer = ask(client, path, query, pk=["a"], token=token)
+            assert answer.status == 200, answer.body
+            assert len(answer.body) < 4_400_000
+            found += [row["n"] for row in answer.json["Documents"]]
+            token = answer.header("x-ms-continuation")
+            if token is None:
+                break
+        assert sorted(found) == list(range(16)), query
+
+
+def test_a_whole_item_is_the_text_that_was_stored(client, database):
+    path = make_container(client, database)
+    stored = b'{"id":"a","pk":"k","z":1.50,"a":[1e2, 12345678901234567890],"u":"\\u00e9"}'
+    assert client.post(f"{path}/docs", stored, pk=["k"]).status == 201
+    for text in ("SELECT * FROM c", "SELECT VALUE c FROM c", "SELECT * FROM c ORDER BY c.id", "SELECT * FROM c WHERE c.z > 1"):
+        answer = ask(client, path, text, pk=["k"])
+        assert stored[:-1] in answer.body, text
+        assert set(answer.json["Documents"][0]) == {"id", "pk", "z", "a", "u", "_rid", "_self", "_etag", "_ts", "_attachments"}
+
+
+# ---- Scopes ----
+
+
+def numbers_of_key(key):
+    return [n for n in range(ITEMS) if str(n % 20) == key]
+
+
+@both
+def test_a_partition_key_limits_a_query(client, path):
+    assert sorted(rows(client, path, "SELECT VALUE c.n FROM c", pk=["7"], size=2, cross=False)) == numbers_of_key("7")
+    assert rows(client, path, "SELECT VALUE COUNT(1) FROM c", pk=["7"], cross=False) == [6]
+    assert rows(client, path, "SELECT VALUE c.n FROM c WHERE c.pk = '8'", pk=["7"], cross=False) == []
+
+
+@both
+def test_a_filter_limits_a_query_to_partition_keys(client, path):
+    for text, keys in (("c.pk = '7'", ["7"]), ("c.pk IN ('3', '7', '19', 'none')", ["3", "7", "19"]),
+                       ("c.pk = '7' OR c.pk = '8' AND c.n < 1000", ["7", "8"]), ("c.pk = 7", []),
+                       ("c.pk = '1' AND c.pk = '2'", []), ("false", [])):
+        expected = sorted(n for key in keys for n in numbers_of_key(key))
+        for size in (1, 4, 100):
+            assert sorted(rows(client, path, f"SELECT VALUE c.n FROM c WHERE {text}", size=size)) == expected
+        assert rows(client, path, f"SELECT VALUE c.n FROM c WHERE {text} ORDER BY c.n", size=5) == expected
+        assert rows(client, path, f"SELECT VALUE COUNT(1) FROM c WHERE {text}", size=5) == [len(expected)]
+
+
+def test_a_query_over_several_ranges_must_be_allowed(client, narrow, wide):
+    assert ask(client, narrow, "SELECT * FROM c", cross=False).status == 200
+    answer = ask(client, wide, "SELECT * FROM c", cross=False)
+    assert answer.status == 400
+    assert b"x-ms-documentdb-query-enablecrosspartition" in answer.body
+    assert rows(client, wide, "SELECT VALUE c.n FROM c WHERE c.pk = '7' AND c.n < 20", cross=False) == [7]
+    assert rows(client, wide, "SELECT VALUE 1", cross=False) == [1]
+
+
+def ranges_of(client, path):
+    return [(one["id"], one["minInclusive"], one["maxExclusive"])
+            for one in client.get(f"{path}/pkranges").json["PartitionKeyRanges"]]
+
+
+def test_ranges_and_intervals_tile_a_query(client, wide):
+    for text in ("SELECT VALUE c.n FROM c", "SELECT VALUE c.n FROM c ORDER BY c.n", "SELECT DISTINCT VALUE c.n FROM c"):
+        found = []
+        for name, low, high in ranges_of(client, wide):
+            part = rows(client, wide, text, size=7, cross=False, **{"x-ms-documentdb-partitionkeyrangeid": name})
+            same = rows(client, wide, text, size=7, cross=False, **{
+                "x-ms-start-epk": low or None, "x-ms-end-epk": high, "x-ms-read-key-type": "EffectivePartitionKeyRange"})
+            assert sorted(part) == sorted(same)
+            found += part
+        assert sorted(found) == list(range(ITEMS))
+    answer = ask(client, wide, "SELECT * FROM c", **{"x-ms-documentdb-partitionkeyrangeid": "77"})
+    assert (answer.status, answer.substatus) == (410, RANGE_GONE)
+
+
+def test_the_beginning_of_a_hierarchical_key_limits_a_query(client, database):
+    path = make_container(client, database, paths=("/a", "/b"), throughput="50000")
+    for n in range(60):
+        a, b = str(n % 4), str(n % 10)
+        assert client.post(f"{path}/docs", {"id": str(n), "a": a, "b": b, "n": n}, pk=[a, b]).status == 201
+    expected = [n for n in range(60) if n % 4 == 1]
+    assert sorted(rows(client, path, "SELECT VALUE c.n FROM c", pk=["1"], size=4, cross=False)) == expected
+    assert rows(client, path, "SELECT VALUE c.n FROM c WHERE c.a = '1' ORDER BY c.n", size=4) == expected
+    assert rows(client, path, "SELECT VALUE c.n FROM c WHERE c.b = '3' ORDER BY c.n", pk=["1"]) == [
+        n for n in expected if n % 10 == 3]
+    assert rows(client, path, "SELECT VALUE COUNT(1) FROM c WHERE c.a = '1' AND c.b = '3'", cross=False) == [3]
+
+
+# ---- Continuations ----
+
+
+@pytest.mark.parametrize("text", [
+    "SELECT VALUE c.n FROM c", "SELECT VALUE c.n FROM c ORDER BY c.n", "SELECT DISTINCT VALUE c.n FROM c",
+    "SELECT VALUE t FROM c JOIN t IN c.tags"])
+def test_a_continuation_outlives_a_gateway_and_is_good_in_another(postgres, client, wide, text):
+    expected = rows(client, wide, text)
+    found, token = [], None
+    for turn in range(4):
+        with Gateway(postgres, ordinal=1) as other:
+            connection = other.client()
+            answer = ask(connection, wide, text, size=13, token=token)
+            assert answer.status == 200, answer.body
+            found += answer.json["Documents"]
+            token = answer.header("x-ms-continuation")
+            connection.close()
+    while token is not None:
+        answer = ask(client, wide, text, size=13, token=token)
+        found += answer.json["Documents"]
+        token = answer.header("x-ms-continuation")
+    assert found == expected
+
+
+def test_a_continuation_of_something_else_is_refused(client, narrow, wide):
+    text, parameters = "SELECT VALUE c.n FROM c WHERE c.n >= @least", {"@least": 3}
+    token = ask(client, wide, text, parameters, size=5).header("x-ms-continuation")
+    assert ask(client, wide, text, parameters, size=50, token=token).status == 200
+    refused = [
+        ask(client, wide, text + " ", parameters, token=token),
+        ask(client, wide, text, {"@least": 4}, token=token),
+        ask(client, narrow, text, parameters, token=token),
+        ask(client, wide, text, parameters, pk=["7"], token=token),
+        ask(client, wide, text, parameters, token=token, **{"x-ms-documentdb-partitionkeyrangeid": "0"}),
+        ask(client, wide, text, parameters, token="nonsense"),
+        ask(client, wide, text, parameters, token=token[:-8]),
+        client.get(f"{wide}/docs", headers={"x-ms-continuation": token}),
+    ]
+    letters = "ABCDabcd0189+/"
+    for at in range(0, len(token) - 2, 3):
+        other = next(letter for letter in letters if letter != token[at])
+        refused.append(ask(client, wide, text, parameters, token=token[:at] + other + token[at + 1:]))
+    for answer in refused:
+        assert answer.status == 400, (answer.status, answer.body)
+
+
+def test_a_continuation_is_as_short_as_the_client_wants(client, database):
+    path = make_container(client, database)
+    for n in range(8):
+        one = {"id": str(n), "pk": "a", "n": n, "tens": 0, "text": "long " * 2000 + str(n)}
+        assert client.post(f"{path}/docs", one, pk=["a"]).status == 201
+    token, found = None, []
+    while True:
+        answer = ask(client, path, "SELECT VALUE c.n FROM c ORDER BY c.text", size=1, token=token,
+                     **{"x-ms-documentdb-responsecontinuationtokenlimitinkb": "1"})
+        assert answer.status == 200, answer.body
+        found += answer.json["Documents"]
+        token = answer.header("x-ms-continuation")
+        if token is None:
+            break
+        assert len(token) <= 1024
+    assert found == list(range(8))
+    assert ask(client, path, "SELECT 1", **{"x-ms-documentdb-responsecontinuationtokenlimitinkb": "0"}).status == 400
