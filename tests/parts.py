@@ -23,9 +23,11 @@ INTEGRATION = ROOT / "tests" / "integration"
 BUILD = ROOT / "build"
 BUILD_ASAN = ROOT / "build-asan"
 BUILD_FUZZ = ROOT / "build-fuzz"
+BUILD_TSAN = ROOT / "build-tsan"
 LOGS = ROOT / ".cache" / "logs"
 FUZZ_S = 5  # of a fuzzer, and of those whose ground is wide:
 FUZZ_LONGER_S = {"fuzz_answer": 40, "fuzz_query": 20}
+KILLS = 10
 
 sys.path.insert(0, str(ROOT / "tests"))
 
@@ -226,19 +228,36 @@ def fuzz_targets():
 # Tests in Python
 
 
-def pytest_part(names, deadline_s):
+def pytest_part(names, deadline_s, env=None):
     def work(part):
         result = LOGS / f"{part.name}.xml"
         result.unlink(missing_ok=True)
         status = part.command(
             [sys.executable, "-m", "pytest", "-c", INTEGRATION / "pytest.ini", "--rootdir", ROOT, "-q", "-rs", "--tb=short",
-             f"--junitxml={result}", *[INTEGRATION / name for name in names]], deadline_s)
+             f"--junitxml={result}", *[INTEGRATION / name for name in names]], deadline_s, env)
         counts = junit_counts(result) if result.exists() else Counts(0, 0, 0)
         if status not in (0, 1) and counts.failed == 0:
             counts = counts._replace(failed=1)
             part.note = f"pytest ended with {status}"
         return counts
     return work
+
+
+def tsan(part):
+    """What threads share, under the thread sanitizer."""
+    names = ["loop", "throughput"]
+    built = meson_build(part, BUILD_TSAN, ["-Db_sanitize=thread", "-Db_lundef=false"],
+                        ["orrery", *[f"tests/unit/test_{name}" for name in names]])
+    if built.failed:
+        return built
+    units = [one(part.command([BUILD_TSAN / "tests" / "unit" / f"test_{name}"], 120) == 0) for name in names]
+    served = pytest_part(["threads", "api/test_throughput.py", "program/test_certificates.py", "crash/test_together.py"],
+                         600, {"ORRERY": str(BUILD_TSAN / "orrery"), "TSAN_OPTIONS": "second_deadlock_stack=1"})(part)
+    return total([*units, served])
+
+
+def total(counts):
+    return Counts(*(sum(column) for column in zip(*counts)))
 
 
 def junit_counts(path):
@@ -268,7 +287,7 @@ def skip_reasons(parts):
 # All together
 
 
-def all_parts():
+def all_parts(kills):
     asan = Part("build_asan", build_asan)
     release = Part("build_release", build_release)
     folders = sorted(p.name for p in INTEGRATION.iterdir() if p.is_dir() and any(p.glob("test_*.py")))
@@ -280,12 +299,12 @@ def all_parts():
         parts.append(prepared[name])
     parts += [Part("layers", layers), Part("format", formatting), Part("unit", unit, [asan])]
     # Failing allocations are put under the release build: a sanitizer has an allocator of its own.
-    parts += [Part(name, pytest_part([name], 600), [asan, release] if name == "memory" else [asan])
-              for name in folders if name not in sdks]
+    parts += [Part(name, pytest_part([name], 600 + (10 * kills if name == "crash" else 0)),
+                   [asan, release] if name == "memory" else [asan]) for name in folders if name not in sdks]
     parts += [Part(name, pytest_part([name], 600), [asan, prepared[name]]) for name in sdks]
     if (ROOT / "tests" / "fuzz" / "meson.build").exists():
         parts.append(Part("fuzz", fuzz, [asan]))  # after it, so that two builds do not share the cores
-    parts.append(release)
+    parts += [Part("tsan", tsan, [asan]), release]
     return parts
 
 
@@ -300,10 +319,13 @@ def main():
     options = argparse.ArgumentParser(prog="scripts/test")
     options.add_argument("--only", metavar="PATTERN", default="", help="parts whose name matches")
     options.add_argument("--list", action="store_true", help="name the parts")
+    options.add_argument("--kills", metavar="N", type=int, default=KILLS,
+                         help=f"how often the part 'crash' kills a gateway or PostgreSQL under load [{KILLS}]")
     options = options.parse_args()
-    parts = chosen(all_parts(), options.only)
+    os.environ["ORRERY_KILLS"] = str(options.kills)
+    parts = chosen(all_parts(options.kills), options.only)
     if options.list or not parts:
-        print("\n".join(part.name for part in parts or all_parts()))
+        print("\n".join(part.name for part in parts or all_parts(options.kills)))
         return 0 if options.list else 2
     LOGS.mkdir(parents=True, exist_ok=True)
     for part in parts:
@@ -316,9 +338,9 @@ def main():
         thread.join()
     for reason, count in skip_reasons(parts).items():
         print(f"skipped {count}: {reason}")
-    total = Counts(*(sum(column) for column in zip(*(part.counts for part in parts))))
-    print(f"{total.passed} passed, {total.failed} failed" + (f", {total.skipped} skipped" if total.skipped else ""))
-    return 1 if total.failed or not total.passed else 0
+    found = total(part.counts for part in parts)
+    print(f"{found.passed} passed, {found.failed} failed" + (f", {found.skipped} skipped" if found.skipped else ""))
+    return 1 if found.failed or not found.passed else 0
 
 
 if __name__ == "__main__":

@@ -83,7 +83,7 @@ const struct setting settings[] = {
     {"max-request-bytes", NULL, SETTING_BYTES, GATEWAY, AT(max_request_bytes), "4MiB", 64 * KIB, 64 * MIB, NULL, NULL, "SIZE",
      "largest body of a request"},
     {"body-memory", NULL, SETTING_BYTES, GATEWAY, AT(body_memory_bytes), "256MiB", MIB, 1024 * GIB, NULL, NULL, "SIZE",
-     "memory for the bodies of all requests together"},
+     "memory for the bodies of all requests and answers together"},
     {"drain-timeout-ms", NULL, SETTING_NUMBER, GATEWAY, AT(drain_timeout_ms), "10000", 0, 600000, NULL, NULL, "MS",
      "time that running requests have to finish when the program is told to stop"},
 

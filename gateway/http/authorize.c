@@ -10,8 +10,7 @@ static struct slice key_slice(const struct keys *keys, enum key_kind kind)
     return slice_make((const char *) keys->key[kind].bytes, keys->key[kind].len);
 }
 
-/* Queries and their plans are sent with POST; they read. */
-static bool is_write(const struct request *request, const struct route *route)
+bool request_is_write(const struct request *request, const struct route *route)
 {
     const struct headers *headers = &request->headers;
 
@@ -113,5 +112,5 @@ bool authorize(const struct config *config, struct call *call, const struct rout
         signed_text.other_type = SLICE_LITERAL("partitionkey");
     if (!verify_either(&token, &signed_text, request, &keys, call->now_s, &access, fault))
         return false;
-    return authtoken_check_access(access, is_write(request, route), fault);
+    return authtoken_check_access(access, request_is_write(request, route), fault);
 }

@@ -18,4 +18,7 @@
 bool authorize(const struct config *config, struct call *call, const struct route *route,
                struct fault *fault) MUST_CHECK;
 
+/* Does it change something? Queries and their plans are sent with POST, and read. */
+bool request_is_write(const struct request *request, const struct route *route);
+
 #endif

@@ -23,6 +23,8 @@
 #define CALL_ARENA_MAX_BYTES (64u << 20)
 /* What is read and thrown away of a body that is too large, so that the client can read why. */
 #define DISCARD_MAX_BYTES (16u << 20)
+/* An answer that is always given, however many others wait. */
+#define ANSWER_SMALL_BYTES (16u << 10)
 /* How often requests that are still arriving are looked at. */
 #define ARRIVALS_CHECK_MS 250
 
@@ -47,7 +49,7 @@ struct exchange {
     const struct route *route;
     struct slice raw_path;
     struct buf body;
-    size_t body_reserved; /* counted in server->body_bytes */
+    size_t body_reserved, answer_reserved; /* counted in server->body_bytes */
     size_t discarded_bytes;
     int64_t started_us;
     int64_t arrived_ms; /* when something of it came last, loop->now_ms */
@@ -55,6 +57,13 @@ struct exchange {
     struct MHD_Response *response;
     unsigned status;
 };
+
+static void free_request_body(struct exchange *exchange)
+{
+    exchange->server->body_bytes -= exchange->body_reserved;
+    exchange->body_reserved = 0;
+    buf_finish(&exchange->body);
+}
 
 static void release_exchange(struct exchange *exchange)
 {
@@ -64,8 +73,8 @@ static void release_exchange(struct exchange *exchange)
     list_remove(&exchange->place);
     if (exchange->response != NULL)
         MHD_destroy_response(exchange->response);
-    server->body_bytes -= exchange->body_reserved;
-    buf_finish(&exchange->body);
+    server->body_bytes -= exchange->answer_reserved;
+    free_request_body(exchange);
     call_release(&exchange->call);
     arena_finish(&exchange->call.op.arena);
     server->exchanges--;
@@ -192,10 +201,33 @@ static void log_answer(const struct exchange *exchange, const struct fault *faul
                   fault != NULL && fault->status != 0 ? fault->message : "");
 }
 
+/*
+ * An answer stays in memory until its client has taken it. When too much waits, those who asked a
+ * question are refused; who changed something is told, since the request's body had its place.
+ */
+static bool has_room(const struct exchange *exchange)
+{
+    const struct server *server = exchange->server;
+    size_t len = exchange->call.reply.body_len;
+
+    return len <= ANSWER_SMALL_BYTES || exchange->route == NULL ||
+           request_is_write(&exchange->call.request, exchange->route) ||
+           server->body_bytes + len <= server->body_bytes_max;
+}
+
 static void prepare_answer(struct exchange *exchange, const struct fault *fault)
 {
-    if (fault != NULL && fault->status != 0)
+    struct fault full = {0};
+
+    if (fault->status == 0 && !has_room(exchange)) {
+        fault_set(&full, 503, SUB_NONE, "too many answers wait until their clients take them");
+        full.retry_after_ms = 1000;
+        fault = &full;
+    }
+    if (fault->status != 0)
         reply_fault(exchange, fault);
+    exchange->answer_reserved = exchange->call.reply.body_len;
+    exchange->server->body_bytes += exchange->answer_reserved;
     make_response(exchange);
     count(exchange);
     log_answer(exchange, fault);
@@ -226,6 +258,7 @@ static void call_released(struct op *op)
     struct exchange *exchange = exchange_of(op);
 
     exchange->op_holds = false;
+    free_request_body(exchange);
     release_exchange(exchange);
 }
 

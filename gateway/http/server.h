@@ -33,7 +33,7 @@ struct server {
     struct loop_timer arrivals_check;
     struct list running; /* exchanges whose call is not answered */
     struct metrics *metrics;
-    size_t body_bytes, body_bytes_max; /* of request bodies in memory */
+    size_t body_bytes, body_bytes_max; /* of requests and answers in memory */
     bool is_draining;
     unsigned exchanges;
     unsigned connections;

@@ -246,7 +246,8 @@ enum op_next system_metrics(struct op *op)
                   TOTAL(process, connections));
     print_counter(&out, "requests_running", "gauge", "Requests in memory.",
                   TOTAL(process, requests_running));
-    print_counter(&out, "request_body_bytes", "gauge", "Bytes of request bodies in memory.",
+    print_counter(&out, "request_body_bytes", "gauge",
+                  "Bytes of the bodies of requests and answers in memory.",
                   TOTAL(process, body_bytes));
     print_counter(&out, "read_batches_total", "counter", "Statements that read items.",
                   TOTAL(process, read_batches));

@@ -7,7 +7,7 @@ import time
 
 from .conftest import DOCS, UPSERT, Caller, digest_check, run_all, wait_until
 
-CRASHES = int(os.environ.get("ORRERY_CRASHES", "10"))
+KILLS = int(os.environ.get("ORRERY_KILLS", "10"))
 WRITERS = 4
 
 
@@ -107,7 +107,7 @@ def under_load(gateway, work):
 def test_crashes_under_write_load(server, opened):
     def crash(_):
         chance = random.Random(1)
-        for number in range(CRASHES):
+        for number in range(KILLS):
             time.sleep(chance.uniform(0.1, 0.8))
             if number % 5 < 3:
                 opened.kill9()
@@ -122,8 +122,8 @@ def test_crashes_under_write_load(server, opened):
 
     writers = under_load(opened, crash)
     acknowledged = writers_check(server, opened, writers)
-    assert acknowledged > 10 * CRASHES
-    print(f"{CRASHES} crashes, {acknowledged} writes acknowledged,"
+    assert acknowledged > 10 * KILLS
+    print(f"{KILLS} kills, {acknowledged} writes acknowledged,"
           f" {sum(u for w in writers for _, u in w.writes.values())} unknown")
 
 

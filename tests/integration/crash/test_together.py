@@ -3,7 +3,6 @@
 import base64
 import json
 import os
-import pathlib
 import resource
 import signal
 import socket
@@ -55,16 +54,10 @@ def test_two_gateways_lose_no_update(server, opened):
         digest_check(server)
 
 
-def resident_kib(pid):
-    text = pathlib.Path(f"/proc/{pid}/status").read_text()
-    return int(text.split("VmRSS:")[1].split()[0])
-
-
 def test_many_idle_and_slow_connections(opened):
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, 8192)), hard))
     url = urllib.parse.urlsplit(opened.http)
-    before = resident_kib(opened.pid)
     pieces = [b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: x\r\nX-A: " + b"a" * 500,
               b"POST /dbs HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n{"]
     held = []
@@ -80,9 +73,6 @@ def test_many_idle_and_slow_connections(opened):
             assert call("POST", DOCS, {"id": f"i{number}", "pk": "p"}, "p").status == 201
             slowest = max(slowest, time.monotonic() - began)
         assert slowest < 5
-        is_sanitized = "libasan" in pathlib.Path(f"/proc/{opened.pid}/maps").read_text()
-        if not is_sanitized:  # sanitizers keep what was freed
-            assert resident_kib(opened.pid) - before < 200 * 1024
     finally:
         for one in held:
             one.close()
