@@ -37,6 +37,8 @@ bool reply_print_fault(struct buf *buf, const struct fault *fault, const char *a
 {
     struct buf message = {0};
 
+    if (fault->message[0] == '{') /* errors of a query: clients look for JSON behind the word */
+        buf_append_text(&message, "Message: ");
     buf_append_text(&message, fault->message);
     buf_append_text(&message, "\r\nActivityId: ");
     buf_append_text(&message, activity_id);
