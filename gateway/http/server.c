@@ -10,6 +10,7 @@
 #include "model/charge.h"
 
 #include <assert.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -262,6 +263,20 @@ static void call_released(struct op *op)
     release_exchange(exchange);
 }
 
+/* A suspended connection is not watched: who computes for long asks now and then. */
+static bool call_has_left(const struct call *call)
+{
+    const struct exchange *exchange = container_of(call, struct exchange, call);
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(exchange->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    struct pollfd watched = {.events = POLLRDHUP};
+
+    if (info == NULL)
+        return false;
+    watched.fd = info->connect_fd;
+    return poll(&watched, 1, 0) == 1 && (watched.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
+}
+
 static enum MHD_Result queue_answer(struct exchange *exchange)
 {
     enum MHD_Result result = MHD_NO;
@@ -465,6 +480,7 @@ static enum MHD_Result run_request(struct exchange *exchange)
         return queue_answer(exchange);
     }
     call->request.body = buf_slice(&exchange->body);
+    call->has_left = call_has_left;
     exchange->state = EXCHANGE_RUNNING;
     exchange->op_holds = true;
     list_append(&server->running, &exchange->place);

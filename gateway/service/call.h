@@ -19,8 +19,9 @@ struct call {
     struct service *service;
     struct container *container; /* a reference, once call_resolve found it */
     unsigned resolve_attempts;
-    int64_t now_s;  /* wall clock when the request came */
-    void *exchange; /* the server's half */
+    int64_t now_s;                             /* wall clock when the request came */
+    void *exchange;                            /* the server's half */
+    bool (*has_left)(const struct call *call); /* has the client closed its connection? */
 };
 
 static inline struct call *call_of(struct op *op)

@@ -30,6 +30,9 @@
 /* How long a query computes before others have their turn. */
 #define QUERY_SLICE_US 4000
 
+/* A query that needs more than the request's time ends a little before it. */
+#define QUERY_TIME_LEFT_MS 250
+
 /* Memory of one item as a tree and of what is computed from it; of the rows or groups of a page. */
 #define QUERY_ITEM_BYTES_MAX (128u << 20)
 #define QUERY_GROUPS_BYTES_MAX (32u << 20)
@@ -132,6 +135,9 @@ static inline const struct ast_query *query_of_items(const struct items_query *s
 {
     return self->stage_count > 0 ? self->stages[self->stage_count - 1].query : &self->query;
 }
+
+/* Is the client still there, and some of its time? Fault 408, 503. */
+bool query_may_go_on(struct call *call) MUST_CHECK;
 
 /* The item at hand as a tree, in the item's arena; NULL without memory. */
 const cJSON *query_item(struct items_query *self, struct call *call);

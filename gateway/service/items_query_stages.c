@@ -208,5 +208,5 @@ static enum op_next stages_work(struct op *op)
         if (!begin_stage(self, call, next))
             return OP_FAILED;
     }
-    return op_yield(op, stages_work);
+    return query_may_go_on(call) ? op_yield(op, stages_work) : OP_FAILED;
 }

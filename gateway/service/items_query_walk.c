@@ -12,9 +12,6 @@
 static op_step walk_came; /* a chunk of items */
 static op_step walk_work; /* rows of them */
 
-/* A query that needs more than the request's time ends a little before it. */
-#define WALK_TIME_LEFT_MS 250
-
 static bool is_late(int64_t since_us)
 {
     return clock_monotonic_us() - since_us > QUERY_SLICE_US;
@@ -144,6 +141,19 @@ static enum op_next finish(struct op *op, bool has_more)
     return op_again(op, self->next);
 }
 
+/* Is there a reason to stop before the end? False with a fault. */
+bool query_may_go_on(struct call *call)
+{
+    struct op *op = &call->op;
+
+    if (call->has_left(call))
+        return fault_set(&op->fault, 408, SUB_NONE, "the client has left");
+    if (op_time_left_ms(op) >= QUERY_TIME_LEFT_MS)
+        return true;
+    return fault_set(&op->fault, 503, SUB_NONE,
+                     "the query needs more time than a request has: give it a narrower filter");
+}
+
 static enum op_next go_on(struct op *op)
 {
     struct items_query *self = op_self(op, struct items_query);
@@ -153,11 +163,8 @@ static enum op_next go_on(struct op *op)
     if (self->mode->ends_early && self->stage_count == 0 &&
         clock_monotonic_us() > self->page_end_us)
         return finish(op, true);
-    if (op_time_left_ms(op) < WALK_TIME_LEFT_MS) {
-        fault_set(&op->fault, 503, SUB_NONE,
-                  "the query needs more time than a request has: give it a narrower filter");
+    if (!query_may_go_on(call_of(op)))
         return OP_FAILED;
-    }
     return ask(self, call_of(op));
 }
 
@@ -202,6 +209,6 @@ static enum op_next walk_work(struct op *op)
     if (self->is_full)
         return finish(op, self->is_in_item || (self->needs_items && scan_has_more(&self->scan)));
     if (self->is_in_item || self->scan.row < self->scan.rows)
-        return op_yield(op, walk_work);
+        return query_may_go_on(call) ? op_yield(op, walk_work) : OP_FAILED;
     return go_on(op);
 }

@@ -307,3 +307,102 @@ def test_a_continuation_is_as_short_as_the_client_wants(client, database):
         assert len(token) <= 1024
     assert found == list(range(8))
     assert ask(client, path, "SELECT 1", **{"x-ms-documentdb-responsecontinuationtokenlimitinkb": "0"}).status == 400
+
+
+# ---- What goes wrong meanwhile ----
+
+SLOW = "SELECT VALUE COUNT(1) FROM c JOIN a IN c.many JOIN b IN c.many WHERE a + b = 1"
+
+
+def fill_slow(client, path, count=60, many=300, **more):
+    for n in range(count):
+        one = {"id": str(n), "pk": str(n), "n": n, "tens": 0, "many": list(range(many)), **more}
+        assert client.post(f"{path}/docs", one, pk=[one["pk"]]).status == 201
+    return path
+
+
+@pytest.fixture(scope="module")
+def slow(client, database):
+    return fill_slow(client, make_container(client, database))
+
+
+def test_two_queries_at_once_and_others_between(gateway, client, slow, wide):
+    """A query that computes for long stops nobody: others are answered long before it."""
+    def long_one():
+        other = gateway.client()
+        start = time.monotonic()
+        found = rows(other, slow, SLOW)
+        other.close()
+        return found, time.monotonic() - start
+
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        running = [pool.submit(long_one), pool.submit(long_one)]
+        time.sleep(0.3)
+        took = []
+        while not all(one.done() for one in running):
+            start = time.monotonic()
+            assert client.get(f"{wide}/docs/i007", pk=["7"]).status == 200
+            assert rows(client, wide, "SELECT VALUE c.n FROM c WHERE c.pk = '7' AND c.n < 20") == [7]
+            took.append(time.monotonic() - start)
+        (first, first_s), (second, second_s) = (one.result() for one in running)
+    assert first == second == [120]
+    assert len(took) > 3, "the long queries were too short to tell"
+    assert max(took) < max(first_s, second_s) / 3
+
+
+def test_a_query_has_as_much_time_as_a_request(postgres, client, slow):
+    with Gateway(postgres, args=["--request-timeout-ms", "700"]) as hasty:
+        connection = hasty.client()
+        start = time.monotonic()
+        answer = ask(connection, slow, SLOW)
+        assert answer.status == 503, answer.body
+        assert time.monotonic() - start < 5
+        assert ask(connection, slow, "SELECT VALUE COUNT(1) FROM c").json["Documents"] == [60]
+        connection.close()
+
+
+def busy_s(gateway):
+    """Processor time of the gateway so far."""
+    fields = open(f"/proc/{gateway.pid}/stat").read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_a_query_ends_when_its_client_leaves(postgres, client, slow):
+    with Gateway(postgres, args=["--threads", "1"]) as alone:
+        connection = alone.client()
+        assert rows(connection, slow, "SELECT VALUE 1") == [1]
+        start = time.monotonic()
+        assert ask(connection, slow, SLOW).status == 200
+        whole_s = time.monotonic() - start
+        before = busy_s(alone)
+        for _ in range(6):
+            leaver = alone.client()
+            leaver.connection = leaver.connect()
+            leaver.connection.timeout = 0.2
+            with pytest.raises((TimeoutError, socket.timeout)):
+                leaver.request("POST", f"{slow}/docs", {"query": SLOW}, headers={"x-ms-documentdb-isquery": "True"})
+            leaver.close()
+        time.sleep(max(1, whole_s))
+        assert busy_s(alone) - before < 6 * whole_s / 2, "queries went on for nobody"
+        connection.close()
+
+
+def test_postgresql_dies_in_the_middle_of_a_query():
+    with Postgres() as server, Gateway(server) as gateway:
+        client = gateway.client()
+        assert client.post("/dbs", {"id": "d"}).status == 201
+        path = make_container(client, "/dbs/d")
+        fill_slow(client, path, count=400, many=100, pad="x" * 20_000)  # some 50 items in a chunk
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            running = pool.submit(ask, gateway.client(), path, SLOW)
+            time.sleep(0.5)
+            server.kill9()
+            answer = running.result()
+        assert answer.status == 503, answer.body
+        server.start()
+        deadline = time.monotonic() + 20
+        while ask(client, path, "SELECT VALUE COUNT(1) FROM c").status != 200:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        assert rows(client, path, "SELECT VALUE c.n FROM c ORDER BY c.n", size=150) == list(range(400))
+        client.close()
