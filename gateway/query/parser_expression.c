@@ -8,20 +8,23 @@ static struct ast *unary(struct parser *p);
 
 /* ---- Nodes ---- */
 
+static struct ast *too_deep(struct parser *p, struct span span, unsigned levels)
+{
+    diagnosis_set(p->fault, p->text, span, "SC1001",
+                  "Syntax error, the expression is nested deeper than %u levels.", levels);
+    return NULL;
+}
+
 struct ast *parser_too_deep(struct parser *p, struct span span)
 {
-    diagnosis_set(
-        p->fault, p->text, span, "SC1001",
-        "Syntax error, the expression is nested deeper than %d levels or lists more than %d items.",
-        AST_DEPTH_MAX, AST_CHILDREN_MAX);
-    return NULL;
+    return too_deep(p, span, AST_DEPTH_MAX);
 }
 
 /* Called where the grammar recurses; every call that answered true is undone by leave. */
 static bool enter(struct parser *p)
 {
     if (p->depth >= PARSER_DEPTH_MAX)
-        return parser_too_deep(p, p->token.span) != NULL;
+        return too_deep(p, p->token.span, PARSER_DEPTH_MAX) != NULL;
     p->depth++;
     return true;
 }
@@ -55,6 +58,9 @@ bool parser_append(struct parser *p, struct ast *parent, struct ast *child)
 {
     if (child == NULL)
         return false;
+    if (parent->child_count >= AST_CHILDREN_MAX)
+        return diagnosis_set(p->fault, p->text, child->span, "SC1001",
+                             "Syntax error, a list has more than %d items.", AST_CHILDREN_MAX);
     return ast_append(parent, child) || parser_too_deep(p, child->span) != NULL;
 }
 

@@ -74,7 +74,7 @@ static inline bool expect_keyword(struct parser *p, enum keyword keyword)
 
 /* ---- Nodes ---- */
 
-/* The refusal of what nests too deep or lists too much; NULL. */
+/* The refusal of nodes that nest too deep; NULL. */
 struct ast *parser_too_deep(struct parser *p, struct span span);
 
 /* A node that begins at the current token. */

@@ -408,6 +408,15 @@ static void joins_are_counted_over_the_statement(void **state)
         message);
 }
 
+static void a_policy(const char *text, struct index_policy *policy)
+{
+    struct fault fault = {0};
+
+    if (!index_policy_parse(policy, slice_from_text(text), &arena, &fault))
+        fail_msg("%s", fault.message);
+    input.indexing = policy;
+}
+
 /* ---- Parameters ---- */
 
 static void parameters_are_bound(void **state)
@@ -424,6 +433,65 @@ static void parameters_are_bound(void **state)
     assert_null(item->next->next->value);
     assert_true(cJSON_IsArray(item->next->next->next->query->projection->value));
     assert_true(cJSON_IsArray(query->where->children->value));
+    cJSON_Delete(list);
+}
+
+static void parameters_are_limited(void **state)
+{
+    struct buf text = {0};
+    cJSON *list;
+
+    (void) state;
+    buf_append_char(&text, '[');
+    for (int i = 0; i <= PARAMETERS_MAX; i++)
+        buf_printf(&text, "%s{\"name\":\"@p%d\",\"value\":%d}", i > 0 ? "," : "", i, i);
+    buf_append_char(&text, ']');
+    list = cJSON_ParseWithLength(text.ptr, text.len);
+    assert_non_null(list);
+    input.parameters = list;
+    struct ast_query query;
+    struct fault fault;
+    assert_false(ask(SLICE_LITERAL("SELECT @p7"), &query, &fault));
+    assert_int_equal(fault.status, 400);
+    assert_string_equal(fault.message, "a query may have at most 65536 parameters");
+    cJSON_DeleteItemFromArray(list, 0);
+    assert_int_equal(checked("SELECT VALUE @p65536")->projection->value->valueint, 65536);
+    cJSON_Delete(list);
+    buf_finish(&text);
+}
+
+static void exhausted_memory_is_a_503_at_every_place(void **state)
+{
+    struct slice text =
+        SLICE_LITERAL("SELECT c.a, COUNT(1) AS n, SUM(c.x), MIN(c.x), MAX(c.x), AVG(c.x), "
+                      "ARRAY(SELECT VALUE @p WHERE @q = 1) AS l FROM c GROUP BY c.a");
+    struct slice ordered = SLICE_LITERAL("SELECT VALUE t FROM c JOIN t IN c.k ORDER BY t.a.b");
+    cJSON *list = cJSON_Parse("[{\"name\":\"@p\",\"value\":[1]},{\"name\":\"@q\",\"value\":1}]");
+    struct index_policy policy;
+    unsigned refused = 0;
+
+    (void) state;
+    input.parameters = list;
+    a_policy("{\"indexingMode\":\"consistent\",\"includedPaths\":[{\"path\":\"/*\"}],"
+             "\"excludedPaths\":[]}",
+             &policy);
+    for (size_t i = 0; i < 2; i++) {
+        bool is_done = false;
+
+        for (size_t max = 0; !is_done; max += 64) {
+            struct arena small;
+            struct ast_query query;
+            struct fault fault = {0};
+
+            arena_init(&small, max);
+            is_done = parser_query(&small, i == 0 ? text : ordered, &query, &fault) &&
+                      check_query(&small, &query, &input, &fault);
+            assert_true(is_done || fault.status == 503);
+            refused += !is_done;
+            arena_finish(&small);
+        }
+    }
+    assert_true(refused > 10);
     cJSON_Delete(list);
 }
 
@@ -474,15 +542,6 @@ static void orders_of_groups_are_refused(void **state)
                     "'ORDER BY with aggregates' at offset 29 is not supported by this server.");
     refused_plainly("SELECT * FROM c ORDER BY c.a,c.b,c.c,c.d,c.e,c.f,c.g,c.h,c.i",
                     "A query can be ordered by at most 8 keys.");
-}
-
-static void a_policy(const char *text, struct index_policy *policy)
-{
-    struct fault fault = {0};
-
-    if (!index_policy_parse(policy, slice_from_text(text), &arena, &fault))
-        fail_msg("%s", fault.message);
-    input.indexing = policy;
 }
 
 static void orders_need_indexes(void **state)
@@ -595,6 +654,8 @@ int main(void)
         TEST(counts_are_numbers_or_parameters),
         TEST(joins_are_counted_over_the_statement),
         TEST(parameters_are_bound),
+        TEST(parameters_are_limited),
+        TEST(exhausted_memory_is_a_503_at_every_place),
         TEST(orders_are_of_paths),
         TEST(orders_of_groups_are_refused),
         TEST(orders_need_indexes),

@@ -360,6 +360,7 @@ static void generated_alternatives_may_be_many(void **state)
                          5000, "", &fault));
     assert_true(repeated("SELECT * FROM c WHERE c.id IN ('a'", ", 'a'", 20000, ")", &fault));
     assert_false(repeated("SELECT * FROM c WHERE c.id IN (1", ",1", AST_CHILDREN_MAX, ")", &fault));
+    assert_non_null(strstr(fault.message, "a list has more than 65536 items"));
     assert_false(repeated("SELECT * FROM c WHERE 1", " AND 1", AST_CHILDREN_MAX, "", &fault));
 }
 
