@@ -45,3 +45,35 @@ create function orrery.rid_text(container bytea, rid bigint) returns text langua
             4, (rid >> 32 & 255)::int), 5, (rid >> 40 & 255)::int), 6, (rid >> 48 & 255)::int), 7, (rid >> 56 & 255)::int),
         'base64'), '/', '-')
 $$;
+
+-- An element of an array. "->" alone takes a scalar for an array of one.
+create function orrery.value_at(v jsonb, n integer) returns jsonb language sql immutable parallel safe as $$
+    select case when jsonb_typeof(v) = 'array' then v -> n end
+$$;
+
+-- Numbers that are not finite leave an expression as undefined.
+create function orrery.number_json(x float8) returns jsonb language sql immutable parallel safe as $$
+    select case when x > '-Infinity' and x < 'Infinity' then to_jsonb(x) end
+$$;
+
+-- Sums and products as IEEE 754 has them, where PostgreSQL would raise an error: a result that is not finite, a product
+-- that vanishes. Called for operands that are not known to be harmless. What overflows is seen at half the size
+-- (2^1023), or at 2^-512 times the size of both operands; what vanishes at 2^1022 times the size of the smaller one.
+create function orrery.number_add(a float8, b float8) returns float8 language sql immutable parallel safe as $$
+    select case when abs(a) < 'Infinity' and abs(b) < 'Infinity'
+                     and abs(case when abs(a) > 1 then a / 2 else 0 end + case when abs(b) > 1 then b / 2 else 0 end)
+                         >= 8.98846567431158e307
+                then 'Infinity'::float8 * sign(a) else a + b end
+$$;
+
+create function orrery.number_multiply(a float8, b float8) returns float8 language sql immutable parallel safe as $$
+    select case when abs(a) < 'Infinity' and abs(b) < 'Infinity' and abs(a) >= 1 and abs(b) >= 1
+                     and abs((a * 7.458340731200207e-155) * (b * 7.458340731200207e-155)) >= 1
+                then 'Infinity'::float8 * sign(a) * sign(b)
+                when a <> 0 and b <> 0 and abs(a) < 1 and abs(b) < 1
+                     and case when greatest(abs(a), abs(b)) < 1e-170 then true
+                              else least(abs(a), abs(b)) * 4.49423283715579e307 * greatest(abs(a), abs(b))
+                                   <= 1.1102230246251565e-16 end
+                then 0
+                else a * b end
+$$;

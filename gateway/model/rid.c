@@ -85,6 +85,14 @@ static size_t encode(const struct rid *rid, uint8_t bytes[RID_BYTES_MAX])
     return 16;
 }
 
+void rid_container_bytes(const struct rid *container, uint8_t bytes[8])
+{
+    uint8_t all[RID_BYTES_MAX];
+
+    assert(container->type == RID_CONTAINER);
+    memcpy(bytes, all, encode(container, all));
+}
+
 void rid_format(const struct rid *rid, char text[RID_TEXT_BYTES])
 {
     uint8_t bytes[RID_BYTES_MAX];

@@ -68,6 +68,9 @@ bool rid_is_database_segment(struct slice segment);
 /* The owner itself: the container or user of a child, the database of these. Offers have none. */
 struct rid rid_parent(const struct rid *rid);
 
+/* The bytes that the rids of a container's items begin with. */
+void rid_container_bytes(const struct rid *container, uint8_t bytes[8]);
+
 /* Number of an item: grows with the counter, and names the range and region that made it. */
 static inline uint64_t rid_item_number(uint64_t counter, uint32_t range_index, uint8_t origin)
 {

@@ -24,47 +24,30 @@
 #include "base/arena.h"
 #include "model/rid.h"
 #include "query/ast.h"
+#include "query/index_set.h"
 #include "query/sql.h"
 
-/* A path of members from the item's root. An absent name stands for "any element of the array". */
-struct emit_path {
-    const struct slice *names;
-    size_t count;
-    bool is_descending; /* in an index */
-};
-
-/* A btree: range_id, then (orrery.value_rank(p), orrery.value_key(p)) for each path, then rid. */
-struct emit_index {
-    const struct emit_path *paths;
-    size_t path_count;
-};
-
-/* Whether the GIN index covers a path. */
-typedef bool emit_covers_fn(const void *policy, const struct emit_path *path);
-
 enum emit_use_kind {
-    EMIT_USES_CONTAINMENT, /* an equality on the path that the GIN index answers */
-    EMIT_USES_RANGE,       /* a range or an order on the path that a btree answers */
+    EMIT_USES_CONTAINMENT, /* an equality that the GIN index answers */
+    EMIT_WANTS_EQUALITY,   /* one that it would answer, if it held the path */
+    EMIT_USES_RANGE,       /* a range that a btree answers */
     EMIT_WANTS_RANGE,      /* one that a btree would answer, if there were one */
-    EMIT_WANTS_EQUALITY,   /* an equality on a path that is not indexed */
 };
 
-/* An index that a query used or would have used; for metrics, and for making indexes on demand. */
+/* An index that a WHERE used or would have used; for metrics, and for making indexes on demand. */
 struct emit_use {
     struct emit_use *next;
     enum emit_use_kind kind;
-    struct emit_path path;
+    struct index_path path;
 };
 
-/* What is known of the container, filled in by the caller; zero is a container without indexes. */
+/* What is known beside the query, filled in by the caller. */
 struct emit {
     struct arena *arena;
-    const struct rid *container; /* for _rid and _self */
-    struct slice gin;            /* SQL of what the GIN index is on, "i.doc"; empty without one */
-    emit_covers_fn *covers;      /* NULL: it covers every path */
-    const void *policy;
-    const struct emit_index *indexes;
-    size_t index_count;
+    const struct rid *container;     /* for _rid and _self; NULL: these are not compiled */
+    const struct index_set *indexes; /* NULL: none */
+    int64_t now_us;                  /* clock of the request, for functions of the time */
+    bool is_limited;       /* only the first rows of an order are wanted: prefer to walk an order */
     struct emit_use *uses; /* out */
 };
 
