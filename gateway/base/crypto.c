@@ -1,5 +1,7 @@
 #include "base/crypto.h"
 
+#include "base/hex.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <nettle/hmac.h>
@@ -151,14 +153,6 @@ void uuid_format(const uint8_t uuid[16], char text[UUID_TEXT_BYTES])
         nibble++;
     }
     text[UUID_TEXT_BYTES - 1] = '\0';
-}
-
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c = (char) (c | 0x20);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
 bool uuid_parse(struct slice text, uint8_t uuid[16])

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/crypto.h"
+#include "base/hex.h"
 
 #include <assert.h>
 
@@ -20,17 +21,6 @@ static bool malformed(struct fault *fault, const char *what)
                      "the authorization header is malformed: %s; it must be the URL-encoded text "
                      "type={type}&ver={version}&sig={signature}",
                      what);
-}
-
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return -1;
 }
 
 /* Decode %XX; what is no escape stays as it is. */

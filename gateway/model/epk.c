@@ -1,5 +1,7 @@
 #include "model/epk.h"
 
+#include "base/hex.h"
+
 #include <assert.h>
 
 #include "base/banned.h"
@@ -23,17 +25,6 @@ int epk_compare(const struct epk *a, const struct epk *b)
     int order = memcmp(a->bytes, b->bytes, len);
 
     return order != 0 ? order : (int) a->len - (int) b->len;
-}
-
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return -1;
 }
 
 bool epk_parse(struct epk *epk, struct slice hex)

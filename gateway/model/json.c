@@ -7,6 +7,7 @@
  */
 #include "model/json.h"
 
+#include "base/hex.h"
 #include "base/utf8.h"
 
 #include <assert.h>
@@ -132,21 +133,13 @@ static inline const char *skip_plain(const char *at, const char *end)
     return at;
 }
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c = (char) (c | 0x20);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* The four digits of \uXXXX; -1 when they are none. At least four bytes are there. */
 static int hex4(const char *at)
 {
     int value = 0;
 
     for (int i = 0; i < 4; i++) {
-        int digit = hex_digit(at[i]);
+        int digit = hex_value(at[i]);
         if (digit < 0)
             return -1;
         value = value << 4 | digit;

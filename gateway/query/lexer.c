@@ -1,6 +1,7 @@
 #include "query/lexer.h"
 
 #include "base/buf.h"
+#include "base/hex.h"
 #include "query/text.h"
 
 #include <math.h>
@@ -41,15 +42,6 @@ static bool is_name_start(char c)
 static bool is_name_part(char c)
 {
     return is_name_start(c) || is_digit(c);
-}
-
-static int hex_digit(char c)
-{
-    if (is_digit(c))
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 }
 
 static bool is_space(char c)
@@ -115,7 +107,7 @@ static void digits_skip(struct lexer *lexer)
 static void hexadecimal_scan(struct lexer *lexer, struct token *token)
 {
     lexer->at += 2;
-    for (int digit; (digit = hex_digit(peek(lexer, 0))) >= 0; lexer->at++)
+    for (int digit; (digit = hex_value(peek(lexer, 0))) >= 0; lexer->at++)
         token->number = token->number * 16 + digit;
 }
 
@@ -125,7 +117,7 @@ static bool number_scan(struct lexer *lexer, struct token *token, struct fault *
     size_t start = lexer->at;
 
     token->kind = TOKEN_NUMBER;
-    if (peek(lexer, 0) == '0' && (peek(lexer, 1) | 0x20) == 'x' && hex_digit(peek(lexer, 2)) >= 0) {
+    if (peek(lexer, 0) == '0' && (peek(lexer, 1) | 0x20) == 'x' && hex_value(peek(lexer, 2)) >= 0) {
         hexadecimal_scan(lexer, token);
     } else {
         digits_skip(lexer);
@@ -158,7 +150,7 @@ static long hex4(struct lexer *lexer)
     long value = 0;
 
     for (size_t i = 0; i < 4; i++) {
-        int digit = hex_digit(peek(lexer, i));
+        int digit = hex_value(peek(lexer, i));
         if (digit < 0)
             return -1;
         value = value * 16 + digit;

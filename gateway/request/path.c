@@ -4,6 +4,7 @@
  */
 #include "request/path.h"
 
+#include "base/hex.h"
 #include "base/utf8.h"
 
 #include "base/banned.h"
@@ -84,14 +85,6 @@ static enum path_kind find_kind(const struct segments *segments)
             return (enum path_kind) kind;
     }
     return PATH_KIND_COUNT;
-}
-
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c = (char) (c | 0x20);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
 static bool decode(struct slice raw, struct arena *arena, struct slice *decoded,

@@ -10,6 +10,7 @@
  * A user has one permission per resource: a definition of kind METADATA_GRANT, named after a digest
  * of the scope, is written with the permission and collides with a second one.
  */
+#include "base/hex.h"
 #include "base/keys.h"
 #include "model/authtoken.h"
 #include "service/handlers.h"
@@ -278,11 +279,6 @@ static enum rid_type child_type(struct slice word)
     return RID_ITEM;
 }
 
-static int hex_digit(char c)
-{
-    return c <= '9' ? c - '0' : c - 'a' + 10;
-}
-
 /* What was stored by make_scope; text that is not so is a broken promise. */
 static bool read_scope(struct op *op, struct slice body, struct authtoken_scope *scope)
 {
@@ -308,7 +304,7 @@ static bool read_scope(struct op *op, struct slice body, struct authtoken_scope 
     size_t len = (value.len - 2) / 2;
     char *bytes = arena_alloc(&op->arena, len + 1);
     for (size_t i = 0; bytes != NULL && i < len; i++)
-        bytes[i] = (char) (hex_digit(value.ptr[1 + 2 * i]) << 4 | hex_digit(value.ptr[2 + 2 * i]));
+        bytes[i] = (char) (hex_value(value.ptr[1 + 2 * i]) << 4 | hex_value(value.ptr[2 + 2 * i]));
     scope->pk = slice_make(bytes, len);
     return bytes != NULL || fault_set_oom(&op->fault);
 }

@@ -11,21 +11,6 @@ import pytest
 LATEST, FULL = "Incremental Feed", "Full-Fidelity Feed"
 
 
-@pytest.fixture(scope="module")
-def client(gateway):
-    client = gateway.client()
-    yield client
-    client.close()
-
-
-@pytest.fixture(scope="module")
-def database(client):
-    name = f"changes-{uuid.uuid4().hex[:12]}"
-    assert client.post("/dbs", {"id": name}).status == 201
-    yield f"/dbs/{name}"
-    client.delete(f"/dbs/{name}")
-
-
 def make_container(client, database, throughput="400", paths=("/pk",), **settings):
     name = uuid.uuid4().hex[:12]
     key = {"paths": list(paths), "kind": "MultiHash" if len(paths) > 1 else "Hash", "version": 2}

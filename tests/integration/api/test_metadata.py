@@ -17,13 +17,6 @@ UPSERT = {"x-ms-documentdb-is-upsert": "True"}
 OWNER_GONE = 1003
 
 
-@pytest.fixture(scope="module")
-def client(gateway):
-    client = gateway.client()
-    yield client
-    client.close()
-
-
 def unique(prefix):
     return f"{prefix}-{uuid.uuid4().hex[:12]}"
 

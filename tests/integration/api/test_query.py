@@ -15,21 +15,6 @@ RANGE_GONE = 1002
 ITEMS = 120
 
 
-@pytest.fixture(scope="module")
-def client(gateway):
-    client = gateway.client()
-    yield client
-    client.close()
-
-
-@pytest.fixture(scope="module")
-def database(client):
-    name = f"query-{uuid.uuid4().hex[:12]}"
-    assert client.post("/dbs", {"id": name}).status == 201
-    yield f"/dbs/{name}"
-    client.delete(f"/dbs/{name}")
-
-
 def make_container(client, database, paths=("/pk",), throughput="400"):
     name = uuid.uuid4().hex[:12]
     key = {"paths": list(paths), "kind": "MultiHash" if len(paths) > 1 else "Hash", "version": 2}

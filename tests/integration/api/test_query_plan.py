@@ -11,27 +11,12 @@ FILTER = "{documentdb-formattableorderbyquery-filter}"
 ITEMS = 60
 
 
-@pytest.fixture(scope="module")
-def client(gateway):
-    client = gateway.client()
-    yield client
-    client.close()
-
-
 def container(client, database, paths, throughput):
     name = uuid.uuid4().hex[:12]
     definition = {"id": name, "partitionKey": {"paths": paths, "kind": "MultiHash" if len(paths) > 1 else "Hash", "version": 2}}
     answer = client.post(f"{database}/colls", definition, headers={"x-ms-offer-throughput": throughput})
     assert answer.status == 201, answer
     return f"{database}/colls/{name}"
-
-
-@pytest.fixture(scope="module")
-def database(client):
-    name = f"plan-{uuid.uuid4().hex[:12]}"
-    assert client.post("/dbs", {"id": name}).status == 201
-    yield f"/dbs/{name}"
-    client.delete(f"/dbs/{name}")
 
 
 @pytest.fixture(scope="module")

@@ -9,21 +9,6 @@ WAIT_S = 30
 EXPIRE = 4  # op of the log
 
 
-@pytest.fixture(scope="module")
-def client(gateway):
-    client = gateway.client()
-    yield client
-    client.close()
-
-
-@pytest.fixture(scope="module")
-def database(client):
-    name = f"upkeep-{uuid.uuid4().hex[:12]}"
-    assert client.post("/dbs", {"id": name}).status == 201
-    yield f"/dbs/{name}"
-    client.delete(f"/dbs/{name}")
-
-
 @pytest.fixture
 def sql(postgres):
     with postgres.connect(autocommit=True) as connection:

@@ -3,7 +3,6 @@
 import http.client
 import json
 import subprocess
-import threading
 import time
 import urllib.parse
 
@@ -68,25 +67,6 @@ def digest_check(server):
     done = subprocess.run([program(), "account", "--database", server.conninfo(), "digest"], env=environment(),
                           capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr
-
-
-def run_all(*functions):
-    """Run in threads; the first exception is raised here."""
-    errors = []
-
-    def guarded(function):
-        try:
-            function()
-        except BaseException as error:  # noqa: BLE001 - handed to the test
-            errors.append(error)
-
-    threads = [threading.Thread(target=guarded, args=[function]) for function in functions]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if errors:
-        raise errors[0]
 
 
 def wait_until(condition, deadline_s=20):

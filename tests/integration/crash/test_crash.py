@@ -5,7 +5,9 @@ import random
 import threading
 import time
 
-from .conftest import DOCS, UPSERT, Caller, digest_check, run_all, wait_until
+from support.threads import run_all
+
+from .conftest import DOCS, UPSERT, Caller, digest_check, wait_until
 
 KILLS = int(os.environ.get("ORRERY_KILLS", "10"))
 WRITERS = 4

@@ -12,8 +12,9 @@ import urllib.parse
 
 from support import wire
 from support.gateway import Gateway
+from support.threads import run_all
 
-from .conftest import COLLS, DOCS, NO_AUTH, Caller, container_make, digest_check, run_all, wait_until
+from .conftest import COLLS, DOCS, NO_AUTH, Caller, container_make, digest_check, wait_until
 
 ROUNDS = 25
 CONNECTIONS = 2000
