@@ -153,12 +153,12 @@ static const struct function functions[] = {
     {"MAKELIST", 1, 1, .kind = FUNCTION_AGGREGATE, .aggregate = AGGREGATE_MAKELIST},
     {"MAKESET", 1, 1, .kind = FUNCTION_AGGREGATE, .aggregate = AGGREGATE_MAKESET},
     /* spatial */
-    {"ST_DISTANCE", 2, 2, NULL, .kind = FUNCTION_SPATIAL},
-    {"ST_WITHIN", 2, 2, NULL, .kind = FUNCTION_SPATIAL},
-    {"ST_INTERSECTS", 2, 2, NULL, .kind = FUNCTION_SPATIAL},
-    {"ST_ISVALID", 1, 1, NULL, .kind = FUNCTION_SPATIAL},
-    {"ST_ISVALIDDETAILED", 1, 1, NULL, .kind = FUNCTION_SPATIAL},
-    {"ST_AREA", 1, 1, NULL, .kind = FUNCTION_SPATIAL},
+    {"ST_DISTANCE", 2, 2, function_st_distance, .kind = FUNCTION_SPATIAL},
+    {"ST_WITHIN", 2, 2, function_st_within, .kind = FUNCTION_SPATIAL},
+    {"ST_INTERSECTS", 2, 2, function_st_intersects, .kind = FUNCTION_SPATIAL},
+    {"ST_ISVALID", 1, 1, function_st_isvalid, .kind = FUNCTION_SPATIAL},
+    {"ST_ISVALIDDETAILED", 1, 1, function_st_isvaliddetailed, .kind = FUNCTION_SPATIAL},
+    {"ST_AREA", 1, 1, function_st_area, .kind = FUNCTION_SPATIAL},
     /* items, full text, vectors */
     {"DOCUMENTID", 1, 1, function_documentid},
     {"HASH", 1, 1, function_hash},

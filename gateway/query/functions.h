@@ -85,7 +85,8 @@ void function_describe_arguments(const struct function *function, char *text, si
     ROW(datetime_to_timestamp) ROW(ticks_to_datetime) ROW(timestamp_to_datetime)                   \
     ROW(current_datetime) ROW(current_ticks) ROW(current_timestamp) ROW(datetime_format)           \
     ROW(year) ROW(month) ROW(day) ROW(rand) ROW(regex_match) ROW(regex_extract)                    \
-    ROW(regex_extract_all) ROW(documentid) ROW(hash)
+    ROW(regex_extract_all) ROW(documentid) ROW(hash) ROW(st_distance) ROW(st_within)              \
+    ROW(st_intersects) ROW(st_isvalid) ROW(st_isvaliddetailed) ROW(st_area)
 /* clang-format on */
 
 #define ROW(name) function_evaluate function_##name;
