@@ -33,6 +33,7 @@
 
 struct regex_cache;
 struct query_policies;
+struct rank;
 
 struct eval {
     struct arena *arena; /* computed values; may be replaced before eval_item, never between */
@@ -48,6 +49,7 @@ struct eval {
     uint64_t seed;                         /* of RAND; moves on with every call */
     const struct query_policies *policies; /* of the container; NULL: nothing is declared */
     struct regex_cache *regexes; /* patterns compiled once for the query; NULL: for each call */
+    const struct rank *rank;     /* what ORDER BY RANK gathered (query/rank.h), or NULL */
     const struct ast *call;      /* the call whose function runs */
     size_t steps_left;
     bool has_failed;

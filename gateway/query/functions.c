@@ -162,12 +162,16 @@ static const struct function functions[] = {
     /* items, full text, vectors */
     {"DOCUMENTID", 1, 1, function_documentid},
     {"HASH", 1, 1, function_hash},
-    {"FullTextContains", 2, 2, NULL},
-    {"FullTextContainsAll", 2, ANY, NULL},
-    {"FullTextContainsAny", 2, ANY, NULL},
-    {"FullTextScore", 2, ANY, NULL, .kind = FUNCTION_SCORE},
-    {"RRF", 1, ANY, NULL, .kind = FUNCTION_FUSION},
-    {"VectorDistance", 2, 4, NULL, .kind = FUNCTION_DISTANCE},
+    {"FullTextContains", 2, 2, function_full_text_contains},
+    {"FullTextContainsAll", 2, ANY, function_full_text_contains_all},
+    {"FullTextContainsAny", 2, ANY, function_full_text_contains_any},
+    {"FullTextScore", 2, ANY, function_full_text_score, .kind = FUNCTION_SCORE},
+    {"RRF", 1, ANY, function_rrf, true, .kind = FUNCTION_FUSION},
+    {"VectorDistance", 2, 4, function_vector_distance, .kind = FUNCTION_DISTANCE},
+    /* in the queries into which plans rewrite ORDER BY RANK */
+    {"_FullTextScore", 5, 5, function_known_full_text_score, .kind = FUNCTION_COMPONENT},
+    {"_FullTextWordCount", 1, 1, function_full_text_word_count},
+    {"_VectorScore", 2, 4, function_vector_distance, .kind = FUNCTION_COMPONENT},
 };
 
 const struct function *function_find(struct slice name)

@@ -60,6 +60,9 @@ bool function_takes(const struct function *function, size_t args_count);
 /* "2", "2 to 3" or "at least 2". */
 void function_describe_arguments(const struct function *function, char *text, size_t size);
 
+/* Of a score in ORDER BY RANK: is the smaller one better? */
+bool function_distance_is_ascending(struct eval *eval, const struct ast *call);
+
 /* The files functions_….c. */
 /* clang-format off */
 #define FUNCTION_EVALUATORS(ROW)                                                                   \
@@ -86,7 +89,9 @@ void function_describe_arguments(const struct function *function, char *text, si
     ROW(current_datetime) ROW(current_ticks) ROW(current_timestamp) ROW(datetime_format)           \
     ROW(year) ROW(month) ROW(day) ROW(rand) ROW(regex_match) ROW(regex_extract)                    \
     ROW(regex_extract_all) ROW(documentid) ROW(hash) ROW(st_distance) ROW(st_within)              \
-    ROW(st_intersects) ROW(st_isvalid) ROW(st_isvaliddetailed) ROW(st_area)
+    ROW(st_intersects) ROW(st_isvalid) ROW(st_isvaliddetailed) ROW(st_area) ROW(vector_distance)   \
+    ROW(full_text_contains) ROW(full_text_contains_all) ROW(full_text_contains_any)                \
+    ROW(full_text_word_count) ROW(full_text_score) ROW(known_full_text_score) ROW(rrf)
 /* clang-format on */
 
 #define ROW(name) function_evaluate function_##name;

@@ -252,26 +252,31 @@ static bool option_function(const struct ast *call, enum vector_function *functi
     return false;
 }
 
+/* Does the greatest distance come first when the most similar is to? */
+static bool distance_is_descending(const struct ast *call, const struct check_input *input)
+{
+    enum vector_function function = VECTOR_COSINE;
+    const struct vector_embedding *embedding =
+        query_policies_embedding(input->policies, call->children);
+
+    if (embedding != NULL)
+        function = embedding->function;
+    (void) option_function(call, &function);
+    return function != VECTOR_EUCLIDEAN;
+}
+
 /* A distance in the direction that brings the most similar first. */
 static bool distance_check(struct ast_query *query, struct ast_order *order,
                            const struct check_input *input, struct fault *fault)
 {
-    const struct ast *call = order->expression;
-    enum vector_function function = VECTOR_COSINE;
-    const struct vector_embedding *embedding;
-
     if (query->order_count > 1)
         return not_a_path(fault);
     if (order->has_direction)
         return diagnosis_message(fault,
                                  "An order by %s cannot be given a direction: the most "
                                  "similar come first.",
-                                 call->function->name);
-    embedding = query_policies_embedding(input->policies, call->children);
-    if (embedding != NULL)
-        function = embedding->function;
-    (void) option_function(call, &function);
-    order->is_descending = function != VECTOR_EUCLIDEAN;
+                                 order->expression->function->name);
+    order->is_descending = distance_is_descending(order->expression, input);
     return true;
 }
 
@@ -283,7 +288,9 @@ bool ordering_check_keys(struct arena *arena, struct ast_query *query,
         enum function_kind kind = call_kind(node);
 
         if (query->order_is_rank) {
-            order->is_descending = !order->has_direction || order->is_descending;
+            bool best_first = !order->has_direction || order->is_descending;
+            bool is_descending = kind != FUNCTION_DISTANCE || distance_is_descending(node, input);
+            order->is_descending = best_first == is_descending;
             continue;
         }
         if (kind == FUNCTION_DISTANCE) {

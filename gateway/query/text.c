@@ -122,6 +122,14 @@ uint32_t text_upper(uint32_t c)
     return unicode != (locale_t) 0 ? (uint32_t) towupper_l((wint_t) c, unicode) : c;
 }
 
+bool text_is_word(uint32_t c)
+{
+    if (c < 0x80)
+        return (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z');
+    pthread_once(&unicode_once, unicode_open);
+    return unicode == (locale_t) 0 || iswalnum_l((wint_t) c, unicode) != 0;
+}
+
 bool text_is_blank(uint32_t c)
 {
     return c == ' ' || (c >= 0x09 && c <= 0x0d) || c == 0x85 || c == 0xa0 || c == 0x1680 ||

@@ -43,6 +43,9 @@ size_t text_find_last(struct slice text, struct slice wanted, size_t from);
 uint32_t text_lower(uint32_t character);
 uint32_t text_upper(uint32_t character);
 
+/* Whether a character is a letter or a digit, by Unicode. */
+bool text_is_word(uint32_t character);
+
 /* Whether a character counts as blank for TRIM. */
 bool text_is_blank(uint32_t character);
 

@@ -4,6 +4,7 @@
 #include "query/groups.h"
 #include "query/parser.h"
 #include "query/regex.h"
+#include "query/rank.h"
 #include "query/rows.h"
 #include "query/topk.h"
 
@@ -196,6 +197,39 @@ static void topk_collect(struct topk *topk, cJSON *results)
     }
 }
 
+/* The passes that go before the order of ORDER BY RANK. */
+static bool item_observe(struct runner *runner, struct rows *rows, uint64_t rid, uint64_t row,
+                         void *context)
+{
+    (void) rows;
+    (void) rid;
+    (void) row;
+    return rank_item(context, &runner->eval);
+}
+
+static bool row_observe(struct runner *runner, struct rows *rows, uint64_t rid, uint64_t row,
+                        void *context)
+{
+    (void) rows;
+    (void) rid;
+    (void) row;
+    return rank_row(context, &runner->eval);
+}
+
+static bool rank_run(struct runner *runner, const struct ast_query *query, struct rank *rank)
+{
+    struct ast_query all = *query;
+
+    all.where = NULL;
+    runner->eval.rank = rank;
+    if (rank_needs_items(rank) && !rows_each(runner, &all, item_observe, rank))
+        return false;
+    if (rank_needs_rows(rank) && !rows_each(runner, query, row_observe, rank))
+        return false;
+    rank_sort(rank);
+    return true;
+}
+
 static bool order_run(struct runner *runner, const struct ast_query *query, cJSON *results)
 {
     bool is_descending[TOPK_KEYS_MAX] = {false};
@@ -204,10 +238,15 @@ static bool order_run(struct runner *runner, const struct ast_query *query, cJSO
                                    .is_descending = is_descending};
     struct topk_position last;
     struct topk *previous = NULL; /* holds what `after` points to */
+    struct rank *rank = NULL;
     bool is_cut = true, is_sound = true;
 
     for (const struct ast_order *order = query->order_by; order != NULL; order = order->next)
         is_descending[options.key_count++] = order->is_descending;
+    if (query->order_is_rank) {
+        rank = rank_create(query, runner->fault);
+        is_sound = rank != NULL && rank_run(runner, query, rank);
+    }
     while (is_cut && is_sound) {
         struct topk *topk = topk_create(&options, runner->fault);
 
@@ -224,6 +263,8 @@ static bool order_run(struct runner *runner, const struct ast_query *query, cJSO
         previous = topk;
     }
     topk_destroy(previous);
+    rank_destroy(rank);
+    runner->eval.rank = NULL;
     return is_sound;
 }
 
