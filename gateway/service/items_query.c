@@ -21,6 +21,7 @@
 #define TOKEN_BYTES_MAX 4096
 
 static op_step query_aim;    /* compile; scope, access, continuation */
+static op_step query_start;  /* after the passes that a rank needs */
 static op_step query_looked; /* the row at which the last page ended is there again */
 static op_step query_begin;  /* see the items */
 static op_step query_reply;  /* the page is complete */
@@ -206,13 +207,13 @@ static bool prepare_page(struct items_query *self, struct call *call)
         (struct continuation){.kind = self->mode->kind, .container = call->container->number};
     memcpy(self->to.question, self->question, sizeof(self->question));
     begin_window(self, is_there ? &self->from : NULL);
-    return make_where(self, call);
+    return true;
 }
 
-static bool begin_scan(struct items_query *self, struct call *call, size_t range, uint64_t after)
+bool query_begin_scan(struct items_query *self, struct call *call, size_t range, uint64_t after)
 {
-    return scan_begin(&self->scan, call, &self->scope, &self->consistency, &self->where, range,
-                      after);
+    return make_where(self, call) && scan_begin(&self->scan, call, &self->scope, &self->consistency,
+                                                &self->where, range, after);
 }
 
 static enum op_next query_begin(struct op *op)
@@ -221,7 +222,7 @@ static enum op_next query_begin(struct op *op)
     struct call *call = call_of(op);
     size_t range = self->mode->ends_early ? self->range : self->scope.first;
 
-    if (!begin_scan(self, call, range, 0) ||
+    if (!query_begin_scan(self, call, range, 0) ||
         !self->mode->begin(self, call, self->is_resumed ? &self->from : NULL) ||
         !query_stages_begin(self, call))
         return OP_FAILED;
@@ -306,10 +307,20 @@ static enum op_next query_aim(struct op *op)
         !narrow_scope(self, call) || !check_cross_partition(self, call) ||
         !prepare_page(self, call))
         return OP_FAILED;
+    if (self->query.order_is_rank)
+        return query_rank(op, query_aim, query_start);
+    return query_start(op);
+}
+
+static enum op_next query_start(struct op *op)
+{
+    struct items_query *self = op_self(op, struct items_query);
+    struct call *call = call_of(op);
+
     /* What a long text was cut to is found in the item again. */
     if (self->is_resumed && self->stage_count == 0 && sort_state_is_digest(self->from.state) &&
         self->mode == &query_top_mode) {
-        if (!begin_scan(self, call, self->range, self->from.rid - 1))
+        if (!query_begin_scan(self, call, self->range, self->from.rid - 1))
             return OP_FAILED;
         return scan_ask(&self->scan, call, 1, query_looked);
     }

@@ -40,6 +40,7 @@
 struct items_query;
 struct topk;
 struct groups;
+struct rank;
 
 /*
  * How the results of a query come about. A mode sees rows one after the other, each with its values
@@ -88,6 +89,12 @@ struct items_query {
     size_t stage, stage_at; /* whose results are handed on, and which is next */
     uint64_t stage_after;   /* results that earlier pages have done with */
     struct regex_cache regexes;
+    /* ORDER BY RANK */
+    struct rank *rank;
+    struct ast_query unfiltered; /* the query without its WHERE */
+    bool is_unfiltered;          /* that one is walked over */
+    const struct query_mode *ordering;
+    op_step *ranked;      /* after the passes before the order */
     unsigned chunks;      /* asked for so far */
     op_step *gone, *next; /* of the walk */
     /* where it begins */
@@ -130,10 +137,19 @@ enum op_next items_query_plan(struct op *op);
 /* See all items and their rows, from where the scan stands; next is run when mode->finish was. */
 enum op_next query_walk(struct op *op, op_step *gone, op_step *next);
 
+/* Set the scan to a place in the scope, narrowed by what SQL can tell of the filter. */
+bool query_begin_scan(struct items_query *self, struct call *call, size_t range,
+                      uint64_t after) MUST_CHECK;
+
+/* Gather what the scores of ORDER BY RANK need, then go on. */
+enum op_next query_rank(struct op *op, op_step *gone, op_step *next);
+
 /* The query whose rows are made of items. */
 static inline const struct ast_query *query_of_items(const struct items_query *self)
 {
-    return self->stage_count > 0 ? self->stages[self->stage_count - 1].query : &self->query;
+    if (self->stage_count > 0)
+        return self->stages[self->stage_count - 1].query;
+    return self->is_unfiltered ? &self->unfiltered : &self->query;
 }
 
 /* Is the client still there, and some of its time? Fault 408, 503. */
