@@ -1,6 +1,6 @@
 """The parts of scripts/test: which there are, what each waits for, and the sum of what they found.
 
-Parts run at the same time as far as the cores allow. Each has a deadline, writes its own log
+Parts run at the same time, one more than there are cores. Each has a deadline, writes its own log
 under .cache/logs/, and ends as counts of passed, failed and skipped tests.
 """
 
@@ -28,6 +28,9 @@ LOGS = ROOT / ".cache" / "logs"
 FUZZ_S = 5  # of a fuzzer, and of those whose ground is wide:
 FUZZ_LONGER_S = {"fuzz_answer": 40, "fuzz_query": 20}
 KILLS = 10
+LINE_MAX = 400  # of a log that is shown
+SLOTS = max(2, os.cpu_count() or 2) + 1  # parts at a time; tests of deadlines wait more than they work
+LONG = ["build_asan", "openapi", "tsan", "build_release", "program", "query", "api", "fuzz"]  # what takes longest, first
 
 sys.path.insert(0, str(ROOT / "tests"))
 
@@ -39,30 +42,26 @@ class Part:
 
     def __init__(self, name, work, needs=()):
         self.name, self.work, self.needs = name, work, needs
-        self.counts = None
+        self.counts = None  # until it has ended
         self.note = ""
         self.seconds = 0
-        self.done = threading.Event()
 
     @property
     def log(self):
         return LOGS / f"{self.name}.log"
 
-    def run(self, slots):
-        for need in self.needs:
-            need.done.wait()
-        with slots:
-            began = time.monotonic()
-            try:
-                if any(need.counts.failed for need in self.needs):
-                    self.counts, self.note = Counts(0, 1, 0), "not run: what it needs failed"
-                else:
-                    self.counts = self.work(self)
-            except Exception as error:  # a part that breaks is a failure, and the others go on
-                self.counts, self.note = Counts(0, 1, 0), f"{type(error).__name__}: {error}"
-            self.seconds = time.monotonic() - began
-            report(self)
-            self.done.set()
+    def run(self):
+        began = time.monotonic()
+        try:
+            if any(need.counts.failed for need in self.needs):
+                counts, self.note = Counts(0, 1, 0), "not run: what it needs failed"
+            else:
+                counts = self.work(self)
+        except Exception as error:  # a part that breaks is a failure, and the others go on
+            counts, self.note = Counts(0, 1, 0), f"{type(error).__name__}: {error}"
+        self.seconds = time.monotonic() - began
+        self.counts = counts
+        report(self)
 
     def command(self, command, deadline_s, env=None):
         """Run a command into the part's log; its exit status, or 124 when it took too long."""
@@ -90,6 +89,28 @@ class Part:
 PRINTING = threading.Lock()
 
 
+def run_parts(parts, slots):
+    """Each when what it needs is done and a slot is free; the long ones first, so that none is left alone at the end."""
+    waiting = sorted(parts, key=lambda part: LONG.index(part.name) if part.name in LONG else len(LONG))
+    changed = threading.Condition()
+    running = set()
+
+    def run(part):
+        part.run()
+        with changed:
+            running.remove(part)
+            changed.notify()
+
+    with changed:
+        while waiting or running:
+            ready = [part for part in waiting if all(need.counts is not None for need in part.needs)]
+            for part in ready[:slots - len(running)]:
+                waiting.remove(part)
+                running.add(part)
+                threading.Thread(target=run, args=(part,)).start()
+            changed.wait()
+
+
 def report(part):
     counts = part.counts
     with PRINTING:
@@ -97,7 +118,7 @@ def report(part):
               f"  {part.seconds:6.1f} s  {part.note}".rstrip())
         if counts.failed and part.log.exists():
             text = part.log.read_bytes().decode(errors="replace").splitlines()
-            print("\n".join(f"  {part.name}| {line}" for line in text[-150:]))
+            print("\n".join(f"  {part.name}| {line[:LINE_MAX]}" for line in text[-150:]))
         sys.stdout.flush()
 
 
@@ -330,12 +351,7 @@ def main():
     LOGS.mkdir(parents=True, exist_ok=True)
     for part in parts:
         part.log.unlink(missing_ok=True)
-    slots = threading.Semaphore(max(2, os.cpu_count() or 2))
-    threads = [threading.Thread(target=part.run, args=(slots,)) for part in parts]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    run_parts(parts, SLOTS)
     for reason, count in skip_reasons(parts).items():
         print(f"skipped {count}: {reason}")
     found = total(part.counts for part in parts)
