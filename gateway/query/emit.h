@@ -69,12 +69,16 @@ enum emit_form emit_where(struct emit *emit, const struct ast_query *query, stru
 
 struct emit_order_key;
 
-/* Paths by which the items are ordered: memory of the arena. */
+/*
+ * Paths by which the items are ordered: memory of the arena. Arrays are all equal, as are objects,
+ * and strings whose first 200 characters are: those follow by rid.
+ */
 struct emit_order {
-    const struct ast_query *query;
+    struct arena *arena;
     unsigned count;
     const struct emit_order_key *keys;
     bool is_descending; /* the first key, and with it the items (rid) inside equal keys */
+    bool is_mixed;      /* others go the other way */
 };
 
 /* Where a page begins. */
@@ -105,7 +109,7 @@ bool emit_order(struct emit *emit, const struct ast_query *query, struct emit_or
  *     (select <columns>, <keys> from <from> where <where> [and beyond the position]
  *      order by <keys>, i.rid limit <limit>)
  *
- * columns    SQL such as "i.rid, i.body"
+ * columns    SQL such as "i.rid, i.body"; one of them is named rid
  * where      SQL; names the range
  * position   NULL for the first page
  * limit      SQL
@@ -118,9 +122,9 @@ void emit_order_page(const struct emit_order *order, struct slice columns, struc
                      struct sql *sql);
 
 /*
- * Append the list for an ORDER BY over such pages: "r1, k1, r2 desc, k2 desc". Pages of several
- * ranges are merged by it, then by the range's position, then by rid (descending when the order
- * is_descending).
+ * Append the list for an ORDER BY over such pages, "p.r1, p.k1, p.r2 desc, p.k2 desc" for the alias
+ * p. Pages of several ranges are merged by it, then by the range's position, then by rid
+ * (descending when the order is_descending).
  */
 void emit_order_list(const struct emit_order *order, const char *alias, struct sql *sql);
 
@@ -129,27 +133,35 @@ void emit_order_list(const struct emit_order *order, const char *alias, struct s
 struct emit_groups {
     struct slice from;  /* SQL: "orrery.items_5 i" */
     struct slice where; /* SQL: the ranges, and which items are there */
-    struct slice
-        after; /* SQL of the digest (bytea) behind which the page begins; absent at first */
-    struct slice limit; /* SQL; absent without one */
     /* out */
-    unsigned key_count;       /* columns k1 … */
-    unsigned aggregate_count; /* columns a1 …, by their numbers in query->aggregates */
+    unsigned key_count; /* columns k1 … */
+    unsigned aggregate_count;
 };
 
 /*
- * Append a whole select, without parentheses:
+ * Append a whole select, without parentheses, whose rows are partial results for groups_merge. They
+ * come in no order, one for each group; without GROUP BY and DISTINCT there is one row, whatever
+ * matches.
  *
- *     digest      bytea, 16 bytes, in whose order the groups come; NULL where there is one group
- *     is_inexact  boolean, never NULL. true: doubles may have overflowed, the evaluator must do it
- *     k1 …        jsonb, keys of the group, NULL for undefined: GROUP BY's; or DISTINCT's, which
- *                 are the members of a projection that is an object literal, else the projection
- *     a1 …        jsonb, values of the aggregates, NULL for undefined
+ *     is_inexact  boolean, never NULL. true: numbers may overflow, or members of an object have
+ * lost their sequence; the evaluator must do all of it k1 …        jsonb, keys of the group, NULL
+ * for undefined: GROUP BY's; or DISTINCT's, which are the members of a projection that is an object
+ * literal, else the projection (emit_groups_keys) n1 …        double precision, then for each
+ * aggregate by its number in query->aggregates the s1 …        parts of struct group_partial:
+ * count, sum (double precision), is_poisoned p1 …        (boolean), best (jsonb, NULL for none).
+ * The columns stand as n1, s1, p1, b1, n2, b1 …        …, and the others are never NULL
  *
- * Without GROUP BY and DISTINCT there is one row, whatever matches. TOP and OFFSET LIMIT are left
- * to the caller. False, and nothing appended, when something is not exact.
+ * TOP and OFFSET LIMIT are left to the caller. False, and nothing appended, when something is not
+ * exact.
  */
 bool emit_groups(struct emit *emit, const struct ast_query *query, struct emit_groups *groups,
                  struct sql *sql);
+
+struct eval;
+
+/* What groups_merge takes for the columns k1 …: these, or one object that is made of them in
+ * `object`. NULL when the eval has failed. */
+const cJSON *const *emit_groups_keys(const struct ast_query *query, struct eval *eval,
+                                     const cJSON *const *columns, const cJSON **object);
 
 #endif

@@ -6,6 +6,7 @@
  * the strings; with a longer one it says less, and the exact comparison goes with it.
  */
 #include "query/emit_search.h"
+#include "model/json.h"
 #include "query/functions.h"
 #include "query/text.h"
 
@@ -21,12 +22,6 @@
 
 /* ---- keys ---- */
 
-struct key {
-    enum value_rank rank;
-    struct slice json;
-    bool is_cut; /* the constant is no shorter than a key */
-};
-
 /* Bytes of the first characters; text.len when there are no more. */
 static size_t characters_bytes(struct slice text, size_t count)
 {
@@ -37,36 +32,57 @@ static size_t characters_bytes(struct slice text, size_t count)
     return at;
 }
 
-static struct slice json_of_text(struct emitter *emitter, struct slice text)
+static struct slice json_of_text(struct arena *arena, struct slice text)
 {
     struct buf json = {0};
     struct slice result = {0};
 
     buf_append_json_string(&json, text);
-    char *copy = json.has_failed ? NULL : arena_copy(emitter->emit->arena, json.ptr, json.len);
-    emitter->sql->has_failed |= copy == NULL;
+    char *copy = json.has_failed ? NULL : arena_copy(arena, json.ptr, json.len);
     if (copy != NULL)
         result = slice_make(copy, json.len);
     buf_finish(&json);
     return result;
 }
 
-/* False for what has no order: undefined, arrays and objects, numbers that are not finite. */
-static bool key_of(struct emitter *emitter, const cJSON *value, struct key *key)
+static struct slice json_of_number(struct arena *arena, double number)
 {
-    *key = (struct key){.rank = value_rank(value)};
-    if (key->rank == VALUE_UNDEFINED || key->rank >= VALUE_ARRAY)
-        return false;
-    if (key->rank == VALUE_STRING) {
+    char text[JSON_NUMBER_BYTES];
+    size_t len = json_print_double(number, text);
+    char *copy = arena_copy(arena, text, len);
+
+    return copy != NULL ? slice_make(copy, len) : (struct slice){0};
+}
+
+bool emit_key(struct arena *arena, const cJSON *value, struct emit_key *key)
+{
+    *key = (struct emit_key){.rank = value_rank(value), .json = SLICE_LITERAL("null")};
+    switch (key->rank) {
+    case VALUE_BOOLEAN:
+        key->json = cJSON_IsTrue(value) ? SLICE_LITERAL("true") : SLICE_LITERAL("false");
+        break;
+    case VALUE_NUMBER:
+        key->json = json_of_number(arena, value->valuedouble);
+        break;
+    case VALUE_STRING: {
         struct slice text = value_text(value);
         size_t bytes = characters_bytes(text, KEY_CHARACTERS);
 
         key->is_cut = bytes < text.len || characters_bytes(text, KEY_CHARACTERS - 1) < text.len;
-        key->json = json_of_text(emitter, slice_make(text.ptr, bytes));
-    } else {
-        key->json = emit_json(emitter, value);
+        key->json = json_of_text(arena, slice_make(text.ptr, bytes));
+        break;
+    }
+    default:
+        break;
     }
     return !slice_is_absent(key->json);
+}
+
+/* Of what has an order in the language: not of undefined, arrays and objects. */
+static bool key_of(struct emitter *emitter, const cJSON *value, struct emit_key *key)
+{
+    return emit_key(emitter->emit->arena, value, key) && key->rank != VALUE_UNDEFINED &&
+           key->rank < VALUE_ARRAY;
 }
 
 /* ---- places ---- */
@@ -136,7 +152,7 @@ static enum ast_operator widened(enum ast_operator op, bool is_cut)
 
 /* " and key op constant" */
 static void append_bound(struct emitter *emitter, const struct emit_place *place,
-                         enum ast_operator op, const struct key *key)
+                         enum ast_operator op, const struct emit_key *key)
 {
     emit_raw(emitter, " and ");
     append_key(emitter, place);
@@ -226,7 +242,7 @@ static bool compare(struct emitter *emitter, const struct ast *node)
 {
     struct comparison comparison;
     struct emit_place place;
-    struct key key;
+    struct emit_key key;
 
     if (!comparison_of(emitter, node, &comparison))
         return false;
@@ -246,7 +262,7 @@ static bool between(struct emitter *emitter, const struct ast *node)
     const struct ast *path = node->children, *low = path->next;
     const cJSON *low_value, *high_value;
     struct emit_place place;
-    struct key low_key, high_key;
+    struct emit_key low_key, high_key;
 
     if (node->is_negated || !emit_constant(emitter, low, &low_value) ||
         !emit_constant(emitter, low->next, &high_value) || low_value == NULL || high_value == NULL)
@@ -293,7 +309,8 @@ static bool prefix_end(struct emitter *emitter, struct slice prefix, struct slic
         return false;
     buf_append(&text, prefix.ptr, last);
     text_append(&text, character == 0xd7ff ? 0xe000 : character + 1);
-    *end = text.has_failed ? (struct slice){0} : json_of_text(emitter, buf_slice(&text));
+    *end =
+        text.has_failed ? (struct slice){0} : json_of_text(emitter->emit->arena, buf_slice(&text));
     buf_finish(&text);
     return !slice_is_absent(*end);
 }
@@ -302,14 +319,14 @@ static bool prefix(struct emitter *emitter, const struct ast *node, const struct
                    struct slice text, bool is_all)
 {
     struct emit_place place;
-    struct key low = {.rank = VALUE_STRING}, high = {.rank = VALUE_STRING};
+    struct emit_key low = {.rank = VALUE_STRING}, high = {.rank = VALUE_STRING};
     size_t bytes = characters_bytes(text, KEY_CHARACTERS - 1);
 
     if (text.len == 0 || !range_place(emitter, path, &place))
         return false;
     is_all = is_all && bytes == text.len;
     text.len = bytes;
-    low.json = json_of_text(emitter, text);
+    low.json = json_of_text(emitter->emit->arena, text);
     if (slice_is_absent(low.json) || !has_range(emitter, &place))
         return false;
     append_type(emitter, &place, VALUE_STRING);
@@ -381,7 +398,7 @@ struct interval {
     unsigned ranks; /* bit r: all values of rank r */
     bool has_bound;
     enum ast_operator op;
-    struct key key;
+    struct emit_key key;
 };
 
 static bool same_place(struct emitter *emitter, struct interval *interval, const struct ast *node)

@@ -194,7 +194,7 @@ enum emit_form emit_search(struct emitter *emitter, const struct ast *first, siz
 
 /* ---- the item ---- */
 
-static bool has_rows_of_its_own(const struct ast_query *query)
+bool emit_is_joined(const struct ast_query *query)
 {
     for (const struct ast_source *source = query->sources; source != NULL; source = source->next) {
         if (source->kind != SOURCE_PATH)
@@ -213,16 +213,21 @@ static bool begins_with_item(const struct ast_query *query)
     return first != NULL && query->outer == NULL;
 }
 
-/* Conditions on the elements of joined arrays, as far as containment says them. */
-static bool joined_hint(struct emitter *emitter, const struct ast_query *query)
+void emit_bind_places(struct emitter *emitter, const struct ast_query *query)
 {
-    struct contained document = {0};
-
     for (const struct ast_source *source = query->sources; source != NULL; source = source->next) {
         if (source->slot != 0)
             emitter->slots[source->slot] = (struct emit_slot){
                 source->kind == SOURCE_PATH ? SLOT_PATH : SLOT_COLUMN, source->path};
     }
+}
+
+/* Conditions on the elements of joined arrays, as far as containment says them. */
+bool emit_joined_hint(struct emitter *emitter, const struct ast_query *query)
+{
+    struct contained document = {0};
+
+    emit_bind_places(emitter, query);
     emit_contain(emitter, &document, query->where);
     if (document.children == NULL)
         return false;
@@ -241,7 +246,7 @@ static enum emit_form joined(struct emitter *emitter, const struct ast_query *qu
     bool has_hint;
 
     emit_raw(emitter, "(");
-    has_hint = query->where != NULL && joined_hint(emitter, query);
+    has_hint = query->where != NULL && emit_joined_hint(emitter, query);
     struct emit_mark behind_hint = emit_mark(emitter);
     if (has_hint)
         emit_raw(emitter, " and ");
@@ -293,7 +298,7 @@ enum emit_form emit_where(struct emit *emit, const struct ast_query *query, stru
     enum emit_form form = EMIT_NOTHING;
 
     if (emitter_init(&emitter, emit, query, sql) && begins_with_item(query))
-        form = has_rows_of_its_own(query) ? joined(&emitter, query) : plain(&emitter, query);
+        form = emit_is_joined(query) ? joined(&emitter, query) : plain(&emitter, query);
     if (form == EMIT_NOTHING)
         buf_append_text(&sql->text, "true");
     return form;

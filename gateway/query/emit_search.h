@@ -6,6 +6,7 @@
 #define ORRERY_QUERY_EMIT_SEARCH_H
 
 #include "query/emit_query.h"
+#include "query/value.h"
 
 /* ---- places: where in an item a value is ---- */
 
@@ -72,11 +73,29 @@ void emit_contained_left(struct emitter *emitter);
  */
 bool emit_range(struct emitter *emitter, const struct ast *node);
 
+/* A value as (rank, key): the JSON of its key. False for a number that is not finite. */
+struct emit_key {
+    enum value_rank rank;
+    struct slice json;
+    bool is_cut; /* a string no shorter than a key: the key may be that of others */
+};
+
+bool emit_key(struct arena *arena, const cJSON *value, struct emit_key *key);
+
 /* The same for alternatives on one path that together are one interval, as SDKs write when they
  * resume an order: ( c.a >= 5 OR IS_STRING(c.a) OR IS_ARRAY(c.a) OR IS_OBJECT(c.a) ). */
 bool emit_interval(struct emitter *emitter, const struct ast *alternatives);
 
 /* ---- emit_search.c ---- */
+
+/* Bind what sources of the item stand for, without FROM: for places. */
+void emit_bind_places(struct emitter *emitter, const struct ast_query *query);
+
+/* Append what containment says of the rows of joined sources; false when that is nothing. */
+bool emit_joined_hint(struct emitter *emitter, const struct ast_query *query);
+
+/* Is there a source that gives more or fewer rows than one? */
+bool emit_is_joined(const struct ast_query *query);
 
 /*
  * Append a condition for a list of siblings that must all be true. EMIT_NOTHING appends nothing.

@@ -16,6 +16,8 @@
 #include "query/groups.h"
 #include "query/parser.h"
 #include "query/rows.h"
+#include "query/sort.h"
+#include "query/text.h"
 
 #include <stdarg.h>
 #include <assert.h>
@@ -42,11 +44,11 @@ struct bench {
     /* of one check */
     const struct index_set *indexes;
     bool is_limited;
-    size_t page;
+    size_t page, choice;
     char message[4096];
     char statement[16384];
     /* counted */
-    unsigned exact, superset, nothing, ordered, grouped, left;
+    unsigned exact, superset, nothing, ordered, grouped, inexact, ungrouped, left;
 };
 
 /* One query while it is checked. */
@@ -249,6 +251,280 @@ static bool filter_differs(struct check *check)
     return differs;
 }
 
+/* ---- ORDER BY ---- */
+
+/* What the keys of one item are, cut as those of the indexes. */
+struct ordered {
+    unsigned rid;
+    unsigned count;
+    bool is_descending[8];
+    struct sort_value keys[8];
+    const cJSON *values[8];
+};
+
+static void key_cut(struct sort_value *key)
+{
+    size_t at = 0;
+
+    if (key->rank >= VALUE_ARRAY)
+        memset(&key->digest, 0, sizeof(key->digest));
+    for (unsigned i = 0; key->rank == VALUE_STRING && i < 200 && at < key->text.len; i++)
+        (void) text_next(key->text, &at);
+    if (key->rank == VALUE_STRING)
+        key->text.len = at;
+}
+
+static struct ordered ordered_of(struct check *check, size_t number)
+{
+    struct ordered ordered = {.rid = (unsigned) number + 1};
+
+    eval_item(&check->eval, check->bench->items[number]);
+    for (const struct ast_order *order = check->query.order_by; order != NULL;
+         order = order->next) {
+        ordered.values[ordered.count] = eval_output(&check->eval, order->expression);
+        ordered.keys[ordered.count] = sort_value_of(ordered.values[ordered.count]);
+        key_cut(&ordered.keys[ordered.count]);
+        ordered.is_descending[ordered.count++] = order->is_descending;
+    }
+    return ordered;
+}
+
+static int keys_compare(const struct ordered *a, const struct ordered *b)
+{
+    for (unsigned i = 0; i < a->count; i++) {
+        int order = sort_value_compare(&a->keys[i], &b->keys[i]);
+
+        if (order != 0)
+            return a->is_descending[i] ? -order : order;
+    }
+    return 0;
+}
+
+static int rids_compare(const struct ordered *a, const struct ordered *b)
+{
+    int order = (a->rid > b->rid) - (a->rid < b->rid);
+
+    return a->is_descending[0] ? -order : order;
+}
+
+static int ordered_compare(const void *a, const void *b)
+{
+    int order = keys_compare(a, b);
+
+    return order != 0 ? order : rids_compare(a, b);
+}
+
+static bool is_beyond(const struct ordered *item, const struct ordered *at, enum emit_beyond beyond)
+{
+    int keys = keys_compare(item, at);
+
+    switch (beyond) {
+    case EMIT_BEYOND_RID:
+        return ordered_compare(item, at) > 0;
+    case EMIT_FROM_RID:
+        return ordered_compare(item, at) >= 0;
+    case EMIT_FROM_KEYS:
+        return keys >= 0;
+    default:
+        return keys > 0;
+    }
+}
+
+/* A page from a random position on. */
+static bool order_differs(struct check *check)
+{
+    struct bench *bench = check->bench;
+    size_t items = (size_t) cJSON_GetArraySize(bench->documents), count = 0;
+    struct ordered expected[ITEMS], at = {0};
+    struct emit_order order;
+    struct emit_position position = {.beyond = (enum emit_beyond)(bench->choice % 4)};
+    bool has_index, has_position = bench->choice % 5 != 0 && items > 0, differs = false;
+    char rid[32], limit[32];
+
+    if (!emit_order(&check->emit, &check->query, &order, &has_index))
+        return complain(bench, "no order");
+    bench->ordered++;
+    if (has_position) {
+        at = ordered_of(check, bench->choice % items);
+        position.values = at.values;
+        snprintf(rid, sizeof(rid), "%u::bigint", at.rid);
+        position.rid = slice_from_text(rid);
+    }
+    for (size_t i = 0; i < items; i++) {
+        int kept = keeps(check, i);
+        struct ordered item = ordered_of(check, i);
+
+        if (kept < 0)
+            return false;
+        if (kept == 1 && (!has_position || is_beyond(&item, &at, position.beyond)))
+            expected[count++] = item;
+    }
+    qsort(expected, count, sizeof(*expected), ordered_compare);
+    if (count > bench->page)
+        count = bench->page;
+    if (emit_where(&check->emit, &check->query, &check->sql) != EMIT_EXACT)
+        return false;
+    struct slice where = sql_take(&check->sql);
+    snprintf(limit, sizeof(limit), "%zu", bench->page);
+    buf_append_text(&check->sql.text, "select p.rid from ");
+    emit_order_page(&order, SLICE_LITERAL("i.rid, i.body"), SLICE_LITERAL("orrery.items_1 i"),
+                    where, has_position ? &position : NULL, slice_from_text(limit), &check->sql);
+    buf_append_text(&check->sql.text, " p order by ");
+    emit_order_list(&order, "p", &check->sql);
+    buf_append_text(&check->sql.text, order.is_descending ? ", p.rid desc" : ", p.rid");
+    PGresult *result = check_ask(check);
+    if (result == NULL)
+        return true;
+    if ((size_t) PQntuples(result) != count)
+        differs = complain(bench, "%d items instead of %zu", PQntuples(result), count);
+    for (size_t i = 0; !differs && i < count; i++) {
+        unsigned found = (unsigned) atoi(PQgetvalue(result, (int) i, 0));
+
+        if (found != expected[i].rid)
+            differs =
+                complain(bench, "place %zu: item %u instead of %u", i, found, expected[i].rid);
+    }
+    PQclear(result);
+    return differs;
+}
+
+/* ---- groups ---- */
+
+static const cJSON *column_json(struct check *check, const PGresult *result, int row, int column)
+{
+    if (PQgetisnull(result, row, column))
+        return NULL;
+    const cJSON *value = json_tree(&check->arena, slice_from_text(PQgetvalue(result, row, column)));
+    assert(value != NULL);
+    return value;
+}
+
+/* Merge one row; 1 when it is inexact, -1 when the evaluator fails. */
+static int group_merge(struct check *check, struct groups *groups, const struct emit_groups *parts,
+                       const PGresult *result, int row)
+{
+    const cJSON *columns[64], *object;
+    struct group_partial partials[8] = {0};
+    int column = 1;
+
+    if (PQgetvalue(result, row, 0)[0] == 't')
+        return 1;
+    assert(parts->key_count <= ARRAY_LEN(columns) && parts->aggregate_count <= ARRAY_LEN(partials));
+    for (unsigned i = 0; i < parts->key_count; i++)
+        columns[i] = column_json(check, result, row, column++);
+    for (unsigned i = 0; i < parts->aggregate_count; i++, column += 4) {
+        partials[i].count = strtod(PQgetvalue(result, row, column), NULL);
+        partials[i].sum = strtod(PQgetvalue(result, row, column + 1), NULL);
+        partials[i].is_poisoned = PQgetvalue(result, row, column + 2)[0] == 't';
+        partials[i].best = column_json(check, result, row, column + 3);
+    }
+    eval_item(&check->eval, NULL);
+    const cJSON *const *keys = emit_groups_keys(&check->query, &check->eval, columns, &object);
+    return keys != NULL && groups_merge(groups, &check->eval, keys, partials) ? 0 : -1;
+}
+
+static bool values_near(const cJSON *a, const cJSON *b)
+{
+    if (a == NULL || b == NULL)
+        return a == b;
+    if (cJSON_IsNumber(a) && cJSON_IsNumber(b)) {
+        double x = a->valuedouble, y = b->valuedouble;
+
+        return x == y || fabs(x - y) <= 1e-9 * (fabs(x) + fabs(y)) || fabs(x - y) < 1e-150;
+    }
+    if ((a->type & 0xff) != (b->type & 0xff))
+        return false;
+    if (cJSON_IsString(a))
+        return strcmp(a->valuestring, b->valuestring) == 0;
+    const cJSON *x = a->child, *y = b->child;
+    for (; x != NULL && y != NULL; x = x->next, y = y->next) {
+        if ((x->string != NULL && strcmp(x->string, y->string) != 0) || !values_near(x, y))
+            return false;
+    }
+    return x == NULL && y == NULL;
+}
+
+/* The groups as the evaluator gathers them. */
+static bool groups_stream(struct check *check, struct groups *groups)
+{
+    for (size_t i = 0; i < (size_t) cJSON_GetArraySize(check->bench->documents); i++) {
+        struct rows rows;
+
+        eval_item(&check->eval, check->bench->items[i]);
+        if (!rows_begin(&rows, &check->eval, &check->query))
+            return false;
+        while (rows_next(&rows)) {
+            if (!groups_add(groups, &check->eval))
+                return false;
+        }
+        rows_end(&rows);
+    }
+    return !check->eval.has_failed && groups_finish(groups, &check->eval);
+}
+
+static bool groups_compare(struct check *check, struct groups *found, struct groups *expected)
+{
+    struct bench *bench = check->bench;
+
+    if (groups_count(found) != groups_count(expected))
+        return complain(bench, "%zu groups instead of %zu", groups_count(found),
+                        groups_count(expected));
+    for (size_t i = 0; i < groups_count(found); i++) {
+        struct digest a = groups_digest(found, i), b = groups_digest(expected, i);
+
+        eval_item(&check->eval, NULL);
+        const cJSON *x = groups_project(found, &check->eval, i);
+        const cJSON *y = groups_project(expected, &check->eval, i);
+        if (check->eval.has_failed)
+            return false;
+        if (digest_compare(&a, &b) != 0 || !values_near(x, y)) {
+            struct buf text = {0};
+
+            if (x != NULL)
+                value_print(&text, x);
+            buf_append_text(&text, " instead of ");
+            if (y != NULL)
+                value_print(&text, y);
+            complain(bench, "group %zu: %s", i, buf_text(&text));
+            buf_finish(&text);
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool groups_differ(struct check *check)
+{
+    const struct groups_options options = {.limit = SIZE_MAX, .bytes_max = 64u << 20};
+    struct bench *bench = check->bench;
+    struct emit_groups parts = {.from = SLICE_LITERAL("orrery.items_1 i"),
+                                .where = SLICE_LITERAL("not i.deleted")};
+    bool differs = false;
+
+    if (!groups_are_needed(&check->query) ||
+        !emit_groups(&check->emit, &check->query, &parts, &check->sql)) {
+        bench->ungrouped++;
+        return check->sql.text.len > 0 && complain(bench, "something was left behind");
+    }
+    bench->grouped++;
+    PGresult *result = check_ask(check);
+    if (result == NULL)
+        return true;
+    struct groups *found = groups_create(&check->query, &options, &check->fault);
+    struct groups *expected = groups_create(&check->query, &options, &check->fault);
+    assert(found != NULL && expected != NULL);
+    int state = 0;
+    for (int i = 0; state == 0 && i < PQntuples(result); i++)
+        state = group_merge(check, found, &parts, result, i);
+    bench->inexact += state == 1;
+    if (state == 0 && groups_finish(found, &check->eval) && groups_stream(check, expected))
+        differs = groups_compare(check, found, expected);
+    groups_destroy(found);
+    groups_destroy(expected);
+    PQclear(result);
+    return differs;
+}
+
 typedef bool differs_fn(struct check *check);
 
 static bool text_differs(struct bench *bench, const char *text, differs_fn *differs)
@@ -354,15 +630,17 @@ static bool one(struct bench *bench)
     static const struct {
         struct piece *(*generate)(void);
         differs_fn *differs;
-    } kinds[] = {
-        {generate_filter, filter_differs},
-        {generate_filter, filter_differs},
-    };
+    } kinds[] = {{generate_filter, filter_differs},
+                 {generate_filter, filter_differs},
+                 {generate_filter, filter_differs},
+                 {generate_order, order_differs},
+                 {generate_groups, groups_differ}};
     size_t kind = random_below(ARRAY_LEN(kinds));
     struct buf text = {0};
 
     bench->indexes = random_below(5) == 0 ? NULL : &bench->sets[random_below(4)];
     bench->is_limited = random_below(2) == 0;
+    bench->choice = random_below(1000);
     bench->page = 1 + random_below(15);
     struct piece *piece = kinds[kind].generate();
     piece_print(piece, &text);
@@ -394,10 +672,10 @@ int main(int argc, char **argv)
             round_begin(&bench);
         is_sound = one(&bench);
     }
-    printf("%lu checks: %u exact, %u superset, %u without a condition, %u ordered, %u grouped, %u "
-           "no queries\n",
+    printf("%lu checks: %u exact, %u superset, %u without a condition, %u ordered, %u grouped "
+           "(%u of them inexact), %u not grouped, %u no queries\n",
            done, bench.exact, bench.superset, bench.nothing, bench.ordered, bench.grouped,
-           bench.left);
+           bench.inexact, bench.ungrouped, bench.left);
     cJSON_Delete(bench.documents);
     cJSON_Delete(bench.parameters);
     arena_finish(&bench.arena);
