@@ -213,9 +213,10 @@ SUITES = {
         Suite(
             name="go",
             tools=[(["go", "version"], r"go(\d+)\.(\d+)", (1, 25))],
-            inputs=["go.mod", "go.sum", "main.go", "scenarios.go"],
+            inputs=["go.mod", "go.sum", "main.go", "queries.go", "scenarios.go"],
             make=[["go", "build", "-o", "suite", "."]],
             run=["./suite"],
+            queries=["./suite", "queries"],
             env={"GOTOOLCHAIN": "local", "GOFLAGS": "-mod=readonly -buildvcs=false", "GOCACHE": str(CACHE / "go")},
         ),
         Suite(

@@ -100,6 +100,13 @@ func decode(data []byte) object {
 }
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == "queries" {
+		if err := runQueries(context.Background()); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	for _, each := range scenarios {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		err := each.work(ctx)
