@@ -29,10 +29,11 @@ type queryCase struct {
 
 type way struct {
 	name string
-	ask  func(context.Context, *azcosmos.ContainerClient, string, azcosmos.QueryOptions) ([]json.RawMessage, error)
+	size int32
+	ask  func(context.Context, *azcosmos.ContainerClient, string, azcosmos.PartitionKey, azcosmos.QueryOptions) ([]json.RawMessage, error)
 }
 
-var ways = []way{{"whole", queryWhole}, {"resumed", queryResumed}}
+var ways = []way{{"whole", 0, queryWhole}, {"resumed", 2, queryResumed}}
 
 // everyPartition is the key of queries that name none.
 var everyPartition = azcosmos.NewPartitionKey()
@@ -45,9 +46,10 @@ func raw(items [][]byte) []json.RawMessage {
 	return rows
 }
 
-func queryWhole(ctx context.Context, container *azcosmos.ContainerClient, query string, options azcosmos.QueryOptions) ([]json.RawMessage, error) {
+func queryWhole(ctx context.Context, container *azcosmos.ContainerClient, query string, key azcosmos.PartitionKey,
+	options azcosmos.QueryOptions) ([]json.RawMessage, error) {
 	rows := []json.RawMessage{}
-	pager := container.NewQueryItemsPager(query, everyPartition, &options)
+	pager := container.NewQueryItemsPager(query, key, &options)
 	for pager.More() {
 		page, err := pager.NextPage(ctx)
 		if err != nil {
@@ -59,11 +61,11 @@ func queryWhole(ctx context.Context, container *azcosmos.ContainerClient, query 
 }
 
 // queryResumed asks for page after page, each with a new pager.
-func queryResumed(ctx context.Context, container *azcosmos.ContainerClient, query string, options azcosmos.QueryOptions) ([]json.RawMessage, error) {
+func queryResumed(ctx context.Context, container *azcosmos.ContainerClient, query string, key azcosmos.PartitionKey,
+	options azcosmos.QueryOptions) ([]json.RawMessage, error) {
 	rows := []json.RawMessage{}
-	options.PageSizeHint = 2
 	for range pagesMax {
-		page, err := container.NewQueryItemsPager(query, everyPartition, &options).NextPage(ctx)
+		page, err := container.NewQueryItemsPager(query, key, &options).NextPage(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -95,12 +97,12 @@ func runCase(ctx context.Context, database *azcosmos.DatabaseClient, each queryC
 		line := object{"case": each.Name, "way": way.name}
 		var rows []json.RawMessage
 		if err == nil {
-			options := azcosmos.QueryOptions{}
+			options := azcosmos.QueryOptions{PageSizeHint: way.size}
 			for _, parameter := range each.Parameters {
 				options.QueryParameters = append(options.QueryParameters,
 					azcosmos.QueryParameter{Name: parameter.Name, Value: parameter.Value})
 			}
-			rows, err = way.ask(ctx, container, each.Query, options)
+			rows, err = way.ask(ctx, container, each.Query, everyPartition, options)
 		}
 		if err != nil {
 			line["status"], line["message"] = statusOf(err), messageOf(err)

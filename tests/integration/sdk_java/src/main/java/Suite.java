@@ -34,8 +34,11 @@ public final class Suite {
         } else {
             System.setProperty("COSMOS.HTTP_CONNECTION_WITHOUT_TLS_ALLOWED", "true");
         }
-        Scenarios scenarios = new Scenarios();
-        for (Map.Entry<String, Work> each : scenarios.all().entrySet()) {
+        Map<String, Work> all = new Scenarios().all();
+        if (ENDPOINT.startsWith("http:")) { // what they test is the same over TLS
+            all.putAll(new Queries().all());
+        }
+        for (Map.Entry<String, Work> each : all.entrySet()) {
             ObjectNode line = JSON.createObjectNode().put("scenario", each.getKey());
             try {
                 each.getValue().run();
@@ -59,7 +62,7 @@ public final class Suite {
         String message = String.valueOf(fault);
         text.append(message, 0, Math.min(message.length(), 1500));
         for (StackTraceElement element : fault.getStackTrace()) {
-            if (element.getClassName().startsWith("Scenarios")) {
+            if (element.getClassName().matches("(Scenarios|Queries).*")) {
                 text.append("\n    at ").append(element);
             }
         }
