@@ -320,7 +320,7 @@ static bool array_contains(struct emitter *emitter, const struct ast *node)
 
     if (sought->next != NULL && !emit_constant(emitter, sought->next, &partial))
         return false;
-    if ((sought->next != NULL && partial == NULL) || (is_constant && needle == NULL))
+    if ((sought->next != NULL && !cJSON_IsBool(partial)) || (is_constant && needle == NULL))
         return emit_value(emitter, NULL, KIND_BOOL);
     bool is_partial = partial != NULL && cJSON_IsTrue(partial);
     if (is_partial && !is_constant)

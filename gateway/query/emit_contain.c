@@ -275,7 +275,7 @@ static enum contain_result array_contains(struct emitter *emitter, struct contai
 
     if (!emit_constant(emitter, needle, &value) || value == NULL ||
         (needle->next != NULL &&
-         (!emit_constant(emitter, needle->next, &partial) || partial == NULL)) ||
+         (!emit_constant(emitter, needle->next, &partial) || !cJSON_IsBool(partial))) ||
         !emit_place(emitter, node->children, &place) ||
         !step_add(&place, (struct slice){0}, ELEMENT_ANY + (unsigned) emitter->steps_left))
         return CONTAIN_NOTHING;

@@ -184,6 +184,11 @@ const struct function *function_find(struct slice name)
     return NULL;
 }
 
+const struct function *function_at(size_t index)
+{
+    return index < ARRAY_LEN(functions) ? &functions[index] : NULL;
+}
+
 bool function_takes(const struct function *function, size_t args_count)
 {
     return args_count >= function->args_min &&

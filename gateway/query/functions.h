@@ -55,6 +55,9 @@ struct function {
 /* NULL when the language has no such function. */
 const struct function *function_find(struct slice name);
 
+/* The table's rows; NULL past the last. */
+const struct function *function_at(size_t index);
+
 bool function_takes(const struct function *function, size_t args_count);
 
 /* "2", "2 to 3" or "at least 2". */

@@ -77,7 +77,7 @@ static bool has_members(struct eval *eval, const cJSON *element, const cJSON *ne
 
 const cJSON *function_array_contains(struct eval *eval, const cJSON *const *args, size_t count)
 {
-    if (!cJSON_IsArray(args[0]))
+    if (!cJSON_IsArray(args[0]) || (count > 2 && !cJSON_IsBool(args[2])))
         return NULL;
     if (count < 3 || !cJSON_IsTrue(args[2]) || !cJSON_IsObject(args[1]))
         return value_bool(array_holds(eval, args[0], args[1]));
