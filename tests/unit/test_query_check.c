@@ -602,6 +602,44 @@ static void ranks_have_a_shape(void **state)
     refused("SELECT * FROM c ORDER BY `FullTextScore(c.a, 'x')`", "SC2240", "");
 }
 
+static bool first_is_descending(const char *text)
+{
+    return checked(text)->order_by->is_descending;
+}
+
+static void distances_bring_the_most_similar_first(void **state)
+{
+    struct slice definition = SLICE_LITERAL(
+        "{\"vectorEmbeddingPolicy\":{\"vectorEmbeddings\":[{\"path\":\"/far\",\"dataType\":"
+        "\"float32\",\"dimensions\":2,\"distanceFunction\":\"euclidean\"}]}}");
+    struct query_policies policies;
+    struct fault fault = {0};
+
+    (void) state;
+    assert_true(query_policies_load(&policies, definition, &arena, &fault));
+    input.policies = &policies;
+    assert_true(first_is_descending("SELECT * FROM c ORDER BY VectorDistance(c.v, [1, 2])"));
+    assert_false(first_is_descending("SELECT * FROM c ORDER BY VectorDistance(c.far, [1, 2])"));
+    assert_true(first_is_descending("SELECT * FROM c ORDER BY VectorDistance(c.far, [1, 2], true, "
+                                    "{distanceFunction: 'DotProduct'})"));
+    assert_false(first_is_descending("SELECT * FROM c ORDER BY VectorDistance(c.v, [1, 2], false, "
+                                     "{\"distanceFunction\": \"euclidean\"})"));
+    assert_true(first_is_descending("SELECT * FROM c ORDER BY RANK FullTextScore(c.a, 'x')"));
+    assert_true(first_is_descending("SELECT * FROM c ORDER BY RANK RRF(FullTextScore(c.a, 'x'), "
+                                    "VectorDistance(c.far, [1, 2]), [1, 0.5])"));
+    refused_plainly("SELECT * FROM c ORDER BY VectorDistance(c.v, [1, 2]) ASC",
+                    "An order by VectorDistance cannot be given a direction: the most similar come "
+                    "first.");
+    order_refused("SELECT * FROM c ORDER BY VectorDistance(c.v, [1, 2]), c.a");
+    refused("SELECT VectorDistance(c.v, [1], true, {searchListSizeMultiplier: `0`}) FROM c",
+            "SC2213", "between 1 and 100");
+    refused(
+        "SELECT * FROM c ORDER BY VectorDistance(c.v, [1], true, {\"searchListSizeMultiplier\": "
+        "`100.5`})",
+        "SC2213", "between 1 and 100");
+    checked("SELECT VectorDistance(c.v, [1], true, {searchListSizeMultiplier: 100}) FROM c");
+}
+
 /* ---- Computed properties ---- */
 
 static void computed_properties_stand_for_expressions(void **state)
@@ -660,6 +698,7 @@ int main(void)
         TEST(orders_of_groups_are_refused),
         TEST(orders_need_indexes),
         TEST(ranks_have_a_shape),
+        TEST(distances_bring_the_most_similar_first),
         TEST(computed_properties_stand_for_expressions),
     };
 #undef TEST
