@@ -21,17 +21,6 @@ static const char chunk_sql[] =
     "    order by i.rid limit $4) x) y where y.before < $5) i on true "
     "where r.range_id = $1 order by i.rid";
 
-enum {
-    CHUNK_EPOCH,
-    CHUNK_STATE,
-    CHUNK_VECTOR,
-    CHUNK_RID,
-    CHUNK_ETAG,
-    CHUNK_TS,
-    CHUNK_BODY,
-    CHUNK_FOUND
-};
-
 static void free_chunk(void *object)
 {
     pgio_result_finish(&((struct item_scan *) object)->chunk);
@@ -45,11 +34,10 @@ bool scan_init(struct item_scan *scan, struct op *op)
 }
 
 bool scan_begin(struct item_scan *scan, struct call *call, const struct item_scope *scope,
-                const struct consistency *consistency, struct sql *where, size_t range,
-                uint64_t after)
+                const struct consistency *consistency, struct slice condition,
+                const struct sql *where, size_t range, uint64_t after)
 {
     struct arena *arena = &call->op.arena;
-    struct slice condition = sql_take(where);
 
     pgio_result_finish(&scan->chunk);
     scan->scope = scope;
@@ -60,7 +48,7 @@ bool scan_begin(struct item_scan *scan, struct call *call, const struct item_sco
     scan->row = scan->rows = 0;
     scan->items = scan->bytes = 0;
     scan->seen = arena_alloc(arena, (scope->end - scope->first) * sizeof(*scan->seen));
-    if (scan->seen == NULL || slice_is_absent(condition))
+    if (scan->seen == NULL)
         return fault_set_oom(&call->op.fault);
     scan->run.statement = (struct pgio_statement){
         .sql = arena_printf(arena, chunk_sql, call->container->number, condition.ptr)};
@@ -88,41 +76,147 @@ enum op_next scan_ask(struct item_scan *scan, struct call *call, unsigned rows_m
     return store_run_send(&call->service->store, &scan->run, next);
 }
 
-static bool check_session(struct item_scan *scan, struct call *call)
+/* What a row says of its range: is it served, and has it seen what the token wants? */
+static enum scan_end see_range(struct item_scan *scan, struct call *call, size_t position, int row)
 {
-    struct scan_seen *seen = &scan->seen[scan->range - scan->scope->first];
-    struct slice vector = pgio_value(&scan->chunk, 0, CHUNK_VECTOR);
+    struct scan_seen *seen = &scan->seen[position - scan->scope->first];
+    struct slice vector = pgio_value(&scan->chunk, row, SCAN_VECTOR);
 
+    if (!slice_equals_text(pgio_value(&scan->chunk, row, SCAN_STATE), "online"))
+        return SCAN_GONE;
     seen->is_read = true;
-    seen->epoch = pgio_int8(&scan->chunk, 0, CHUNK_EPOCH);
+    seen->epoch = pgio_int8(&scan->chunk, row, SCAN_EPOCH);
     seen->vector_len = pgvalue_int8_array(vector, seen->vector, ARRAY_LEN(seen->vector));
-    return consistency_check(scan->consistency, call, call->container->ranges[scan->range].index,
-                             seen->epoch, vector);
+    return consistency_check(scan->consistency, call, call->container->ranges[position].index,
+                             seen->epoch, vector)
+               ? SCAN_CAME
+               : SCAN_FAULT;
 }
 
-enum scan_end scan_came(struct item_scan *scan, struct call *call)
+/* Data exceptions, syntax, limits of a program: compiled conditions mean to cause none of them. */
+static bool cannot_compute(const char *sqlstate)
+{
+    static const char *const classes[] = {"22", "42", "54"};
+
+    for (size_t i = 0; i < ARRAY_LEN(classes); i++) {
+        if (strncmp(sqlstate, classes[i], 2) == 0)
+            return true;
+    }
+    return false;
+}
+
+static enum scan_end take_chunk(struct item_scan *scan, struct call *call)
 {
     struct op *op = &call->op;
 
     scan->waited_us += clock_monotonic_us() - scan->asked_us;
     pgio_result_finish(&scan->chunk);
+    scan->row = scan->rows = 0;
     if (op->result->outcome == PGIO_ERROR && sqlstate_class(op->result->sqlstate) == SQLSTATE_GONE)
         return SCAN_GONE;
+    if (op->result->outcome == PGIO_ERROR && cannot_compute(op->result->sqlstate))
+        return SCAN_REFUSED;
     if (!store_check(op, STORE_READS))
         return SCAN_FAULT;
     pgio_take(op->result, &scan->chunk);
-    scan->row = 0;
+    return pgio_row_count(&scan->chunk) > 0 ? SCAN_CAME : SCAN_GONE;
+}
+
+/* Count the rows that are items. */
+static void count_items(struct item_scan *scan)
+{
     scan->rows = pgio_row_count(&scan->chunk);
-    if (scan->rows == 0 || !slice_equals_text(pgio_value(&scan->chunk, 0, CHUNK_STATE), "online"))
-        return SCAN_GONE;
-    if (!check_session(scan, call))
-        return SCAN_FAULT;
-    /* A range without items still tells its state. */
-    if (pgio_is_null(&scan->chunk, 0, CHUNK_RID))
-        scan->rows = 0;
-    scan->is_cut = scan->rows > 0 && (pgio_int8(&scan->chunk, 0, CHUNK_FOUND) > scan->rows ||
+    while (scan->rows > 0 && pgio_is_null(&scan->chunk, scan->rows - 1, SCAN_RID))
+        scan->rows--;
+    scan->is_cut = scan->rows > 0 && (pgio_int8(&scan->chunk, 0, SCAN_FOUND) > scan->rows ||
                                       (unsigned) scan->rows >= scan->rows_max);
-    return SCAN_CAME;
+}
+
+enum scan_end scan_came(struct item_scan *scan, struct call *call)
+{
+    enum scan_end end = take_chunk(scan, call);
+
+    if (end == SCAN_CAME)
+        end = see_range(scan, call, scan->range, 0);
+    if (end == SCAN_CAME)
+        count_items(scan);
+    return end;
+}
+
+/* ---- several ranges at once ---- */
+
+static bool is_visited(const struct item_scope *scope, size_t position)
+{
+    return scope->visits == NULL || scope->visits[position];
+}
+
+enum op_next scan_ask_all(struct item_scan *scan, struct call *call, const char *statement,
+                          int64_t free, unsigned rows_max, op_step *next)
+{
+    const struct container *container = call->container;
+    struct pgparams *params = &scan->run.params;
+
+    scan->rows_max = scan->scope->kind == ITEM_SCOPE_NOTHING ? 0 : rows_max;
+    scan->run.statement = (struct pgio_statement){.sql = statement};
+    pgparams_reset(params);
+    pgparams_array_begin(params, PG_INT8_ARRAY);
+    for (size_t i = scan->scope->first; i < scan->scope->end; i++) {
+        if (is_visited(scan->scope, i) || i == scan->scope->first)
+            pgparams_add_int8(params, pkrange_id(container->number, container->ranges[i].index));
+    }
+    pgparams_array_end(params);
+    pgparams_int8(params, free);
+    pgparams_int8(params, call->now_s);
+    pgparams_int8(params, scan->rows_max);
+    pgparams_int8(params, SCAN_CHUNK_BYTES);
+    store_params_sql(params, scan->where);
+    scan->asked_us = clock_monotonic_us();
+    return store_run_send(&call->service->store, &scan->run, next);
+}
+
+size_t scan_position(const struct item_scan *scan, int64_t n)
+{
+    size_t position = scan->scope->first;
+
+    while (--n > 0) {
+        do
+            position++;
+        while (!is_visited(scan->scope, position));
+    }
+    return position;
+}
+
+/* How many elements $1 has. */
+static size_t count_ranges(const struct item_scope *scope)
+{
+    size_t count = item_scope_visits(scope);
+
+    return count + !is_visited(scope, scope->first);
+}
+
+enum scan_end scan_came_all(struct item_scan *scan, struct call *call)
+{
+    enum scan_end end = take_chunk(scan, call);
+    size_t seen = 0, ranges = count_ranges(scan->scope);
+    int64_t last = 0;
+
+    /* Rows of one range mostly come together, and each range tells the same in all of them. */
+    for (size_t i = scan->scope->first; i < scan->scope->end; i++)
+        scan->seen[i - scan->scope->first].is_read = false;
+    for (int row = 0; end == SCAN_CAME && row < pgio_row_count(&scan->chunk); row++) {
+        int64_t n = pgio_int8(&scan->chunk, row, SCAN_RANGE);
+        size_t position = n == last ? 0 : scan_position(scan, n);
+        if (n == last || scan->seen[position - scan->scope->first].is_read)
+            continue;
+        last = n;
+        seen++;
+        end = see_range(scan, call, position, row);
+    }
+    if (end == SCAN_CAME && seen < ranges)
+        return SCAN_GONE;
+    if (end == SCAN_CAME)
+        count_items(scan);
+    return end;
 }
 
 bool scan_next(struct item_scan *scan, struct scan_item *item)
@@ -132,10 +226,10 @@ bool scan_next(struct item_scan *scan, struct scan_item *item)
     if (scan->row >= scan->rows)
         return false;
     *item = (struct scan_item){
-        .rid = (uint64_t) pgio_int8(chunk, scan->row, CHUNK_RID),
-        .etag = (const uint8_t *) pgio_value(chunk, scan->row, CHUNK_ETAG).ptr,
-        .ts = pgio_int8(chunk, scan->row, CHUNK_TS),
-        .body = pgio_value(chunk, scan->row, CHUNK_BODY),
+        .rid = (uint64_t) pgio_int8(chunk, scan->row, SCAN_RID),
+        .etag = (const uint8_t *) pgio_value(chunk, scan->row, SCAN_ETAG).ptr,
+        .ts = pgio_int8(chunk, scan->row, SCAN_TS),
+        .body = pgio_value(chunk, scan->row, SCAN_BODY),
     };
     scan->row++;
     scan->after = item->rid;
@@ -150,7 +244,7 @@ static bool find_next(const struct item_scan *scan, size_t *range)
     const struct item_scope *scope = scan->scope;
 
     for (*range = scan->range + 1; *range < scope->end; (*range)++) {
-        if (scope->visits == NULL || scope->visits[*range])
+        if (is_visited(scope, *range))
             return true;
     }
     return false;

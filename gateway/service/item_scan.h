@@ -43,7 +43,7 @@ struct scan_item {
 struct item_scan {
     const struct item_scope *scope;
     const struct consistency *consistency;
-    struct sql *where;
+    const struct sql *where;
     struct store_run run;
     size_t range;   /* position in container->ranges */
     uint64_t after; /* rid: items up to it were taken */
@@ -59,8 +59,9 @@ struct item_scan {
 
 enum scan_end {
     SCAN_CAME,
-    SCAN_GONE, /* the range or the container is not there any more: find it again by name */
-    SCAN_FAULT /* op->fault is set */
+    SCAN_GONE,    /* the range or the container is not there any more: find it again by name */
+    SCAN_REFUSED, /* the statement cannot be computed: op->result says why */
+    SCAN_FAULT    /* op->fault is set */
 };
 
 /* Once per op. Fault 503. */
@@ -70,18 +71,47 @@ bool scan_init(struct item_scan *scan, struct op *op) MUST_CHECK;
  * Begin at a place in a scope; again after the container was found again.
  *
  * scope, consistency  borrowed
- * where               which items are wanted, beside the scope: a statement with parameters from
- *                     SCAN_PARAMS on, begun with " and "; borrowed
+ * condition           which items are wanted, the scope's condition included, begun with " and ";
+ *                     terminated
+ * where               its parameters, from SCAN_PARAMS on; borrowed
  */
 bool scan_begin(struct item_scan *scan, struct call *call, const struct item_scope *scope,
-                const struct consistency *consistency, struct sql *where, size_t range,
-                uint64_t after) MUST_CHECK;
+                const struct consistency *consistency, struct slice condition,
+                const struct sql *where, size_t range, uint64_t after) MUST_CHECK;
 
 /* Ask for the next chunk: rows_max items at most, none for the state of the range alone. */
 enum op_next scan_ask(struct item_scan *scan, struct call *call, unsigned rows_max, op_step *next);
 
 /* Take what op->result brought. */
 enum scan_end scan_came(struct item_scan *scan, struct call *call) MUST_CHECK;
+
+/*
+ * For who reads several ranges in one statement of its own, with the scan's parameters numbered
+ * alike: $1 bigint[] of the ranges in place of the range, $2 free, $3 the clock, $4 rows, $5 bytes.
+ * Its rows have the columns below; the rows without an item, one for each range at least, last.
+ */
+enum {
+    SCAN_EPOCH,
+    SCAN_STATE,
+    SCAN_VECTOR,
+    SCAN_RID, /* NULL: no item */
+    SCAN_ETAG,
+    SCAN_TS,
+    SCAN_BODY,
+    SCAN_FOUND, /* bigint: how many rows there were, before the limit of bytes */
+    SCAN_RANGE, /* bigint: which element of $1, from 1 */
+    SCAN_MORE   /* first column of the statement's own */
+};
+
+/* Send it. free is $2. */
+enum op_next scan_ask_all(struct item_scan *scan, struct call *call, const char *statement,
+                          int64_t free, unsigned rows_max, op_step *next);
+
+/* Take what it brought. */
+enum scan_end scan_came_all(struct item_scan *scan, struct call *call) MUST_CHECK;
+
+/* The position in container->ranges of element n of $1, from 1. */
+size_t scan_position(const struct item_scan *scan, int64_t n);
 
 /* The next item of the chunk; false when it is used up. */
 bool scan_next(struct item_scan *scan, struct scan_item *item);

@@ -7,10 +7,12 @@
 #include "model/charge.h"
 #include "model/json_tree.h"
 #include "query/check.h"
+#include "query/emit.h"
 #include "query/groups.h"
 #include "query/parser.h"
 #include "query/sort_state.h"
 #include "service/item_target.h"
+#include "store/sqlstate.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -147,21 +149,48 @@ static void begin_window(struct items_query *self, const struct continuation *fr
     self->is_full = self->take == 0;
 }
 
-static const struct query_mode *choose_mode(const struct ast_query *query)
-{
-    if (query->order_by != NULL)
-        return &query_top_mode;
-    return groups_are_needed(query) ? &query_groups_mode : &query_rows_mode;
-}
-
-/* Does each item give one row, itself? */
-static bool is_whole_item(const struct ast_query *query)
+/* Does each item that passes give one row? */
+static bool is_one_row(const struct ast_query *query)
 {
     const struct ast_source *source = query->sources;
 
     return source != NULL && source->next == NULL && source->kind == SOURCE_PATH &&
-           source->query == NULL && source->path->kind == AST_ALIAS &&
+           source->query == NULL && source->path->kind == AST_ALIAS;
+}
+
+/* Itself? */
+static bool is_whole_item(const struct ast_query *query)
+{
+    return is_one_row(query) &&
            (query->is_star || (query->is_value && query->projection->kind == AST_ALIAS));
+}
+
+/*
+ * SQL makes the order when it needs to know nothing but the items: each is one row, and the filter
+ * is SQL's. Otherwise one pass over all of them is better than one for each chunk.
+ */
+static bool can_order(struct items_query *self, struct call *call)
+{
+    const struct ast_query *query = &self->query;
+
+    return !self->is_plain && self->is_exact && self->stage_count == 0 && !query->is_distinct &&
+           is_one_row(query) && self->resume.query == NULL &&
+           order_sql_prepare(&self->order, query, &call->op.arena);
+}
+
+static const struct query_mode *choose_mode(struct items_query *self, struct call *call)
+{
+    const struct ast_query *query = &self->query;
+
+    if (query->order_by != NULL)
+        return can_order(self, call) ? &query_ordered_mode : &query_top_mode;
+    return groups_are_needed(query) ? &query_groups_mode : &query_rows_mode;
+}
+
+/* Both make the same order, and their continuations say the same. */
+static bool orders(enum continuation_kind kind)
+{
+    return kind == CONTINUATION_ORDERED || kind == CONTINUATION_TOP;
 }
 
 /* Narrow the scope to the partition keys that the filter can match. */
@@ -181,13 +210,28 @@ static bool narrow_scope(struct items_query *self, struct call *call)
 static bool make_where(struct items_query *self, struct call *call)
 {
     const struct ast_query *query = query_of_items(self);
+    const struct rid rid = {.type = RID_CONTAINER,
+                            .database = call->container->database_number,
+                            .owner = call->container->number};
+    struct emit emit = {.arena = &call->op.arena,
+                        .container = &rid,
+                        .now_us = self->eval.now_us,
+                        .is_limited = !groups_are_needed(query)};
 
+    buf_finish(&self->where.text);
     if (!sql_init(&self->where, &call->op.arena, SCAN_PARAMS))
         return fault_set_oom(&call->op.fault);
     item_scope_condition(&self->scope, &self->where);
     self->is_whole_item = self->stage_count == 0 && is_whole_item(query);
-    self->is_exact = query->where == NULL;
-    return true;
+    self->is_exact = query->where == NULL && is_whole_item(query);
+    if (!self->is_plain && !self->is_exact && self->needs_items) {
+        buf_append_text(&self->where.text, " and ");
+        self->is_exact = emit_where(&emit, query, &self->where) == EMIT_EXACT;
+    }
+    self->is_checked = self->is_exact && self->stage_count == 0 && is_one_row(query);
+    self->where_params = self->where.param_count;
+    self->condition = sql_take(&self->where);
+    return !slice_is_absent(self->condition) || fault_set_oom(&call->op.fault);
 }
 
 /* Read the continuation, and what else is to be known before the first item is asked for. */
@@ -195,12 +239,19 @@ static bool prepare_page(struct items_query *self, struct call *call)
 {
     bool is_there;
 
-    self->mode = choose_mode(&self->query);
     if (!item_scope_continue(&self->scope, call, self->question, &self->from, &self->range,
-                             &is_there))
+                             &is_there) ||
+        !make_where(self, call))
         return false;
     self->is_resumed = is_there;
-    if (is_there && self->from.kind != self->mode->kind)
+    self->unfiltered = self->query;
+    self->unfiltered.where = NULL;
+    self->mode = choose_mode(self, call);
+    /* Once SQL's order has ended, it is the other mode's to the end. */
+    if (is_there && self->mode == &query_ordered_mode && self->from.kind == CONTINUATION_TOP)
+        self->mode = &query_top_mode;
+    if (is_there && self->from.kind != self->mode->kind &&
+        !(orders(self->from.kind) && orders(self->mode->kind)))
         return fault_set(&call->op.fault, 400, SUB_NONE,
                          "x-ms-continuation is of another release of this program");
     self->to =
@@ -213,7 +264,7 @@ static bool prepare_page(struct items_query *self, struct call *call)
 bool query_begin_scan(struct items_query *self, struct call *call, size_t range, uint64_t after)
 {
     return make_where(self, call) && scan_begin(&self->scan, call, &self->scope, &self->consistency,
-                                                &self->where, range, after);
+                                                self->condition, &self->where, range, after);
 }
 
 static enum op_next query_begin(struct op *op)
@@ -222,11 +273,14 @@ static enum op_next query_begin(struct op *op)
     struct call *call = call_of(op);
     size_t range = self->mode->ends_early ? self->range : self->scope.first;
 
-    if (!query_begin_scan(self, call, range, 0) ||
-        !self->mode->begin(self, call, self->is_resumed ? &self->from : NULL) ||
+    if (!query_begin_scan(self, call, range, 0))
+        return OP_FAILED;
+    if (self->mode == &query_ordered_mode)
+        return self->is_full ? op_again(op, query_reply) : query_order(op);
+    if (!self->mode->begin(self, call, self->is_resumed ? &self->from : NULL) ||
         !query_stages_begin(self, call))
         return OP_FAILED;
-    return query_walk(op, query_aim, query_reply);
+    return query_walk(op);
 }
 
 /* Find the row that the continuation names: the sort values are its own. */
@@ -257,6 +311,8 @@ static enum op_next query_looked(struct op *op)
     switch (scan_came(&self->scan, call)) {
     case SCAN_GONE:
         return call_resolve_again(op, query_aim);
+    case SCAN_REFUSED:
+        return query_without_sql(op);
     case SCAN_FAULT:
         return OP_FAILED;
     case SCAN_CAME:
@@ -294,6 +350,9 @@ static enum op_next query_aim(struct op *op)
 
     self->page.len = 0;
     self->is_full = false;
+    self->gone = query_aim;
+    self->begin = query_begin;
+    self->next = query_reply;
     self->count = 0;
     self->chunks = 0;
     self->has_more = self->is_in_item = false;
@@ -308,7 +367,7 @@ static enum op_next query_aim(struct op *op)
         !prepare_page(self, call))
         return OP_FAILED;
     if (self->query.order_is_rank)
-        return query_rank(op, query_aim, query_start);
+        return query_rank(op, query_start);
     return query_start(op);
 }
 
@@ -317,14 +376,29 @@ static enum op_next query_start(struct op *op)
     struct items_query *self = op_self(op, struct items_query);
     struct call *call = call_of(op);
 
+    self->next = query_reply;
     /* What a long text was cut to is found in the item again. */
     if (self->is_resumed && self->stage_count == 0 && sort_state_is_digest(self->from.state) &&
-        self->mode == &query_top_mode) {
+        orders(self->mode->kind)) {
         if (!query_begin_scan(self, call, self->range, self->from.rid - 1))
             return OP_FAILED;
         return scan_ask(&self->scan, call, 1, query_looked);
     }
     return op_again(op, query_begin);
+}
+
+enum op_next query_without_sql(struct op *op)
+{
+    struct items_query *self = op_self(op, struct items_query);
+
+    if (self->is_plain) {
+        sqlstate_fault(op->result, &op->log, &op->fault);
+        return OP_FAILED;
+    }
+    log_warn(&op->log, "a query is computed without SQL", "sqlstate=%s message=\"%s\"",
+             op->result->sqlstate, op->result->message);
+    self->is_plain = true;
+    return op_again(op, query_aim);
 }
 
 /* ---- results ---- */
@@ -439,12 +513,32 @@ static void reply_metrics(const struct items_query *self, struct call *call, siz
             self->scan.bytes, self->count, output_bytes, to_ms(self->write_us), ratio));
 }
 
+/* Sort values that are too many bytes become a digest of them. */
+static bool fit_state(struct items_query *self, struct call *call)
+{
+    size_t bytes_max = continuation_state_max(self->token_bytes_max);
+    struct sort_value values[TOPK_KEYS_MAX];
+    struct buf state = {0};
+
+    if (self->to.state.len <= bytes_max)
+        return true;
+    if (!sort_state_read(self->to.state, values, self->query.order_count))
+        return fault_set(&call->op.fault, 500, SUB_NONE, "a position cannot be read again");
+    sort_state_append(&state, values, self->query.order_count, bytes_max);
+    self->to.state = slice_make(arena_copy(&call->op.arena, state.ptr, state.len), state.len);
+    bool is_kept = !state.has_failed && self->to.state.ptr != NULL;
+    buf_finish(&state);
+    return is_kept || fault_set_oom(&call->op.fault);
+}
+
 static bool reply_continuation(struct items_query *self, struct call *call)
 {
     if (!self->has_more || self->take == 0)
         return true;
     self->to.skip = self->skip;
     self->to.take = self->take;
+    if (!fit_state(self, call))
+        return false;
     const char *token = continuation_print(&self->to, keys_current(), &call->op.arena);
     if (token == NULL)
         return fault_set_oom(&call->op.fault);

@@ -5,6 +5,7 @@
  *     items_query_walk.c     items one by one, the rows of each, in pieces
  *     items_query_stages.c   FROM the results of a query that gathers: one after the other
  *     items_query_rows.c     rows as they come
+ *     items_query_order.c    ORDER BY in SQL: the first items beyond the last page
  *     items_query_top.c      ORDER BY: the first rows beyond the last page
  *     items_query_groups.c   GROUP BY, aggregates, DISTINCT: the first groups beyond the last page
  */
@@ -13,6 +14,7 @@
 
 #include "query/eval.h"
 #include "query/filter.h"
+#include "query/order_sql.h"
 #include "query/resume.h"
 #include "query/regex.h"
 #include "query/rows.h"
@@ -67,7 +69,8 @@ struct query_stage {
     struct groups *groups; /* NULL when its rows pass through, and for the statement */
 };
 
-extern const struct query_mode query_rows_mode, query_top_mode, query_groups_mode;
+extern const struct query_mode query_rows_mode, query_top_mode, query_groups_mode,
+    query_ordered_mode;
 
 struct items_query {
     /* what was asked */
@@ -80,7 +83,13 @@ struct items_query {
     size_t token_bytes_max;
     unsigned limit; /* results of a page */
     const struct query_mode *mode;
-    struct sql where;           /* what the scan is narrowed to */
+    struct sql where;       /* what the scan is narrowed to */
+    struct slice condition; /* its text */
+    unsigned where_params;
+    struct order_sql order; /* when SQL can make it */
+    bool has_order;
+    bool is_plain;              /* only the scope is SQL's */
+    bool is_checked;            /* SQL has looked at the filter for each row */
     bool is_exact;              /* it lets no item pass that gives no row */
     bool is_whole_item;         /* a row is the item: its text is copied */
     bool needs_items;           /* otherwise there is one row of none */
@@ -89,14 +98,14 @@ struct items_query {
     size_t stage, stage_at; /* whose results are handed on, and which is next */
     uint64_t stage_after;   /* results that earlier pages have done with */
     struct regex_cache regexes;
+    struct ast_query unfiltered; /* the query without its WHERE */
     /* ORDER BY RANK */
     struct rank *rank;
-    struct ast_query unfiltered; /* the query without its WHERE */
-    bool is_unfiltered;          /* that one is walked over */
+    bool is_unfiltered; /* a pass over all items */
     const struct query_mode *ordering;
-    op_step *ranked;      /* after the passes before the order */
-    unsigned chunks;      /* asked for so far */
-    op_step *gone, *next; /* of the walk */
+    op_step *ranked;              /* after the passes before the order */
+    unsigned chunks;              /* asked for so far */
+    op_step *gone, *begin, *next; /* start over; begin the page; it is complete */
     /* where it begins */
     bool is_resumed; /* by a continuation */
     struct continuation from;
@@ -111,6 +120,9 @@ struct items_query {
     struct scan_item item;
     bool is_in_item;
     uint64_t row; /* rows of it that were taken */
+    /* the last one that was taken, of an order that SQL makes */
+    struct scan_item last;
+    int last_row; /* its row in the chunk; -1: none */
     struct topk *topk;
     struct groups *groups;
     /* rows that an earlier page took of an item */
@@ -134,15 +146,29 @@ enum op_next items_query(struct op *op);
 /* POST …/docs with a header that says that its plan is asked for (items_query_plan.c). */
 enum op_next items_query_plan(struct op *op);
 
-/* See all items and their rows, from where the scan stands; next is run when mode->finish was. */
-enum op_next query_walk(struct op *op, op_step *gone, op_step *next);
+/* See all items and their rows, from where the scan stands; self->next is run when mode->finish
+ * was. */
+enum op_next query_walk(struct op *op);
+
+/* Ask for the items in their order, from self->from on; self->next is run when the page is
+ * complete. */
+op_step query_order;
+
+/* Keep what the row at hand is ordered by in self->from.state; false with a fault. */
+bool query_order_state(struct items_query *self, struct call *call) MUST_CHECK;
+
+/* PostgreSQL cannot compute the statement: start over, without compiled conditions. */
+op_step query_without_sql;
+
+/* The item at hand gives a row. */
+void query_count_matched(struct items_query *self);
 
 /* Set the scan to a place in the scope, narrowed by what SQL can tell of the filter. */
 bool query_begin_scan(struct items_query *self, struct call *call, size_t range,
                       uint64_t after) MUST_CHECK;
 
 /* Gather what the scores of ORDER BY RANK need, then go on. */
-enum op_next query_rank(struct op *op, op_step *gone, op_step *next);
+enum op_next query_rank(struct op *op, op_step *next);
 
 /* The query whose rows are made of items. */
 static inline const struct ast_query *query_of_items(const struct items_query *self)
@@ -150,6 +176,12 @@ static inline const struct ast_query *query_of_items(const struct items_query *s
     if (self->stage_count > 0)
         return self->stages[self->stage_count - 1].query;
     return self->is_unfiltered ? &self->unfiltered : &self->query;
+}
+
+/* The same without a filter that SQL has done with. */
+static inline const struct ast_query *query_of_rows(const struct items_query *self)
+{
+    return self->is_checked ? &self->unfiltered : query_of_items(self);
 }
 
 /* Is the client still there, and some of its time? Fault 408, 503. */

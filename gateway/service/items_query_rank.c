@@ -50,10 +50,11 @@ static enum op_next begin_pass(struct op *op, const struct query_mode *mode, op_
     self->is_in_item = false;
     if (!query_begin_scan(self, call_of(op), self->scope.first, 0))
         return OP_FAILED;
-    return query_walk(op, self->gone, next);
+    self->next = next;
+    return query_walk(op);
 }
 
-enum op_next query_rank(struct op *op, op_step *gone, op_step *next)
+enum op_next query_rank(struct op *op, op_step *next)
 {
     struct items_query *self = op_self(op, struct items_query);
 
@@ -66,11 +67,8 @@ enum op_next query_rank(struct op *op, op_step *gone, op_step *next)
         return OP_FAILED;
     }
     self->eval.rank = self->rank;
-    self->unfiltered = self->query;
-    self->unfiltered.where = NULL;
     self->ordering = self->mode;
     self->ranked = next;
-    self->gone = gone;
     if (rank_needs_items(self->rank))
         return begin_pass(op, &items_mode, rank_items_seen);
     return rank_items_seen(op);

@@ -74,19 +74,34 @@ static unsigned sort_values(struct items_query *self, struct sort_value values[T
     return count;
 }
 
+/* Put sort values into a state of at most so many bytes. */
+static bool keep_state(struct call *call, const struct sort_value *values, unsigned count,
+                       size_t bytes_max, struct slice *state)
+{
+    struct buf bytes = {0};
+
+    sort_state_append(&bytes, values, count, bytes_max);
+    *state = slice_make(arena_copy(&call->op.arena, bytes.ptr, bytes.len), bytes.len);
+    bool is_kept = !bytes.has_failed && state->ptr != NULL;
+    buf_finish(&bytes);
+    return is_kept || fault_set_oom(&call->op.fault);
+}
+
+bool query_order_state(struct items_query *self, struct call *call)
+{
+    struct sort_value values[TOPK_KEYS_MAX];
+    unsigned count = sort_values(self, values);
+
+    return !self->eval.has_failed && keep_state(call, values, count, SIZE_MAX, &self->from.state);
+}
+
 bool query_top_matches(struct items_query *self, struct call *call)
 {
     struct sort_value values[TOPK_KEYS_MAX];
     unsigned count = sort_values(self, values);
-    struct buf state = {0};
 
-    if (self->eval.has_failed || !sort_state_matches(self->from.state, values, count))
-        return false;
-    sort_state_append(&state, values, count, SIZE_MAX);
-    self->from.state = slice_make(arena_copy(&call->op.arena, state.ptr, state.len), state.len);
-    bool is_kept = !state.has_failed && self->from.state.ptr != NULL;
-    buf_finish(&state);
-    return is_kept || fault_set_oom(&call->op.fault);
+    return !self->eval.has_failed && sort_state_matches(self->from.state, values, count) &&
+           keep_state(call, values, count, SIZE_MAX, &self->from.state);
 }
 
 /* DISTINCT: equal results are one row, wherever they come from. */
@@ -146,17 +161,10 @@ static bool top_take(struct items_query *self, struct call *call)
 static bool keep_position(struct items_query *self, struct call *call,
                           const struct topk_position *position)
 {
-    struct buf state = {0};
-
     self->to.range = call->container->ranges[position->range].index;
     self->to.rid = position->rid;
     self->to.row = position->row;
-    sort_state_append(&state, position->values, self->query.order_count,
-                      continuation_state_max(self->token_bytes_max));
-    self->to.state = slice_make(arena_copy(&call->op.arena, state.ptr, state.len), state.len);
-    bool is_kept = !state.has_failed && self->to.state.ptr != NULL;
-    buf_finish(&state);
-    return is_kept || fault_set_oom(&call->op.fault);
+    return keep_state(call, position->values, self->query.order_count, SIZE_MAX, &self->to.state);
 }
 
 static bool top_finish_page(struct items_query *self, struct call *call)

@@ -41,13 +41,9 @@ static enum op_next ask(struct items_query *self, struct call *call)
     return scan_ask(&self->scan, call, wanted, walk_came);
 }
 
-enum op_next query_walk(struct op *op, op_step *gone, op_step *next)
+enum op_next query_walk(struct op *op)
 {
-    struct items_query *self = op_self(op, struct items_query);
-
-    self->gone = gone;
-    self->next = next;
-    return ask(self, call_of(op));
+    return ask(op_self(op, struct items_query), call_of(op));
 }
 
 static enum op_next walk_came(struct op *op)
@@ -57,6 +53,8 @@ static enum op_next walk_came(struct op *op)
     switch (scan_came(&self->scan, call_of(op))) {
     case SCAN_GONE:
         return call_resolve_again(op, self->gone);
+    case SCAN_REFUSED:
+        return query_without_sql(op);
     case SCAN_FAULT:
         return OP_FAILED;
     case SCAN_CAME:
@@ -98,11 +96,11 @@ static bool begin_item(struct items_query *self, struct call *call)
     if (self->needs_items && (tree = query_item(self, call)) == NULL)
         return eval_oom(&self->eval) != NULL;
     eval_item(&self->eval, tree);
-    self->is_in_item = rows_begin(&self->rows, &self->eval, query_of_items(self));
+    self->is_in_item = rows_begin(&self->rows, &self->eval, query_of_rows(self));
     return self->is_in_item;
 }
 
-static void count_matched(struct items_query *self)
+void query_count_matched(struct items_query *self)
 {
     self->matched_items++;
     self->matched_bytes += self->item.body.len;
@@ -118,7 +116,7 @@ static bool work_on_item(struct items_query *self, struct call *call, int64_t si
             return !self->eval.has_failed;
         }
         if (self->row == 0)
-            count_matched(self);
+            query_count_matched(self);
         if (!query_take(self, call))
             return self->is_full && !self->eval.has_failed;
         self->row++;
@@ -177,7 +175,7 @@ static bool copy_items(struct items_query *self, struct call *call, int64_t sinc
         if (!self->mode->take(self, call))
             self->is_in_item = true; /* the next page's */
         else
-            count_matched(self);
+            query_count_matched(self);
     }
     return !self->eval.has_failed;
 }

@@ -162,6 +162,46 @@ def test_a_whole_item_is_the_text_that_was_stored(client, database):
         assert set(answer.json["Documents"][0]) == {"id", "pk", "z", "a", "u", "_rid", "_self", "_etag", "_ts", "_attachments"}
 
 
+# ---- Order ----
+
+
+def orderable(client, database):
+    """Values of all types under two keys; n tells the items apart."""
+    name = uuid.uuid4().hex[:12]
+    composite = [[{"path": "/v", "order": one}, {"path": "/w", "order": two}]
+                 for one, two in (("ascending", "ascending"), ("ascending", "descending"))]
+    answer = client.post(f"{database}/colls", {
+        "id": name, "partitionKey": {"paths": ["/pk"], "kind": "Hash", "version": 2},
+        "indexingPolicy": {"compositeIndexes": composite}}, headers={"x-ms-offer-throughput": "50000"})
+    assert answer.status == 201, answer.body
+    values = [None, False, True, -1e300, -5, 0, 0.1, 5e-324, 12345678901, "", "a", "B", "\u00e9", "\U0001f600", "z" * 199,
+              "z" * 200, "z" * 200 + "b", "z" * 200 + "a", "\u00e9" * 150 + "x", [], [1], {}, {"a": 1}, "no value"]
+    for n in range(3 * len(values)):
+        one = {"id": str(n), "pk": str(n % 11), "n": n, "w": n % 4, "v": values[n % len(values)], "deep": {"er": n % 7}}
+        if one["v"] == "no value":
+            del one["v"]
+        assert client.post(f"{database}/colls/{name}/docs", one, pk=[one["pk"]]).status == 201
+    return f"{database}/colls/{name}"
+
+
+def test_the_order_of_sql_is_that_of_the_evaluator(client, database):
+    """A join makes the evaluator order: every page of either way gives the same, ties included."""
+    path = orderable(client, database)
+    for order in ("c.v", "c.v DESC", "c.w", "c.deep.er DESC", "c['v'], c.w", "c.v DESC, c.w DESC", "c.v, c.w DESC", "c.v DESC, c.w",
+                  "c._ts DESC", "c.id", "c.absent"):
+        for more in ("", " OFFSET 3 LIMIT 20"):
+            expected = rows(client, path, f"SELECT VALUE c.n FROM c JOIN t IN (SELECT VALUE [1]) ORDER BY {order}{more}", size=100)
+            assert len(expected) == (20 if more else 72)
+            for size in (1, 5, 100):
+                for key in ("VALUE c.n", "*"):
+                    found = rows(client, path, f"SELECT {key} FROM c ORDER BY {order}{more}", size=size)
+                    assert [row["n"] if key == "*" else row for row in found] == expected, (order, size)
+    for name, _, _ in ranges_of(client, path):
+        limits = {"x-ms-documentdb-partitionkeyrangeid": name}
+        assert rows(client, path, "SELECT VALUE c.n FROM c WHERE (true) ORDER BY c.v", size=5, **limits) == rows(
+            client, path, "SELECT VALUE c.n FROM c JOIN t IN (SELECT VALUE [1]) ORDER BY c.v", **limits)
+
+
 # ---- Scopes ----
 
 

@@ -1,0 +1,252 @@
+/*
+ * ORDER BY that SQL can make: each page asks for the first items beyond the last one's, of all
+ * ranges at once; an index that has the order gives them without looking at others.
+ *
+ * SQL does not tell arrays, objects and long strings apart (query/order_sql.h). Before the first
+ * row of which one is a key the page ends, and the continuation is one of the other mode
+ * (items_query_top.c), which makes the whole order; both hold the same position.
+ */
+#include "query/order_sql.h"
+#include "query/sort_state.h"
+#include "service/items_query.h"
+
+#include "base/clock.h"
+
+#include "base/banned.h"
+
+/*
+ * The page is made without bodies, then cut where their bytes add up, then completed. Parts: the
+ * table's number, columns of keys, the table's number, conditions, order, order, order, which rows
+ * are blurred, the table's number.
+ */
+static const char select_columns[] =
+    "with page as (select o.n, i.* from unnest($1) with ordinality o(range_id, n) "
+    "cross join lateral (select g.default_ttl from orrery.ranges g "
+    "    where g.range_id = o.range_id limit 1) g "
+    "cross join lateral (select i.rid, octet_length(i.body) as bytes";
+static const char select_from[] =
+    " from orrery.items_%u i where i.range_id = o.range_id and not i.deleted "
+    "    and orrery.is_live(i.deleted, i.ts, i.ttl, g.default_ttl, $3)";
+static const char select_end[] =
+    " from orrery.ranges g join unnest($1) with ordinality o(range_id, n) on g.range_id = "
+    "o.range_id "
+    "left join cut on cut.n = o.n and cut.before < $5 "
+    "left join lateral (select i.etag, i.ts, i.body from orrery.items_%u i "
+    "    where i.range_id = o.range_id and i.rid = cut.rid and not i.deleted limit 1) i on true "
+    "order by cut.at";
+
+enum { COLUMN_BLURRED = SCAN_MORE };
+
+static op_step order_came; /* items in order */
+static op_step order_work; /* their rows, in pieces */
+
+/* Among equal keys: the items behind the last one of its range, all of later ranges. */
+static struct slice append_bound(struct sql *sql, const struct continuation *at, bool is_descending)
+{
+    buf_append_text(&sql->text, "case when o.n = $2 then ");
+    sql_append_int8(sql, (int64_t) at->rid);
+    buf_append_text(&sql->text, is_descending
+                                    ? " when o.n > $2 then 9223372036854775807 else -1 end"
+                                    : " when o.n > $2 then -1 else 9223372036854775807 end");
+    return sql_take(sql);
+}
+
+/* Append " and …" for the position where the page begins. False with a fault. */
+static bool append_position(struct items_query *self, struct call *call)
+{
+    bool is_descending = self->order.keys[0].is_descending;
+    struct sort_value values[TOPK_KEYS_MAX];
+    struct sql *sql = &self->where;
+
+    if (!sort_state_read(self->from.state, values, self->order.count))
+        return fault_set(&call->op.fault, 400, SUB_NONE, "the continuation is not complete");
+    struct slice before = sql_take(sql), bound = append_bound(sql, &self->from, is_descending);
+    buf_append_slice(&sql->text, before);
+    buf_append_text(&sql->text, " and ");
+    order_sql_beyond(&self->order, values, bound, sql);
+    return true;
+}
+
+static void append_order(struct items_query *self, const char *more)
+{
+    buf_append_text(&self->where.text, " order by ");
+    order_sql_list(&self->order, &self->where);
+    buf_append_text(&self->where.text, more);
+}
+
+/* The statement of a page; NULL with a fault. */
+static const char *make_statement(struct items_query *self, struct call *call)
+{
+    bool is_descending = self->order.keys[0].is_descending;
+    unsigned number = call->container->number;
+    struct sql *sql = &self->where;
+    struct buf *text = &sql->text;
+
+    sql->param_count = self->where_params;
+    text->len = 0;
+    buf_append_text(text, select_columns);
+    order_sql_columns(&self->order, sql);
+    buf_printf(text, select_from, number);
+    buf_append_slice(text, self->condition);
+    if (self->is_resumed && !append_position(self, call))
+        return NULL;
+    append_order(self, is_descending ? ", rid desc limit $4) i" : ", rid limit $4) i");
+    append_order(self, is_descending ? ", n, rid desc limit $4)" : ", n, rid limit $4)");
+    buf_append_text(text, ", cut as (select page.*, count(*) over () as found, "
+                          "row_number() over made as at, sum(bytes) over made - bytes as before "
+                          "from page window made as (");
+    append_order(self, is_descending ? ", n, rid desc)) " : ", n, rid)) ");
+    buf_append_text(text, "select g.epoch, g.state, g.vector, cut.rid, i.etag, i.ts, i.body, "
+                          "cut.found, o.n, ");
+    order_sql_blurred(&self->order, sql);
+    buf_printf(text, select_end, number);
+    struct slice statement = sql_take(sql);
+    if (slice_is_absent(statement))
+        fault_set_oom(&call->op.fault);
+    return statement.ptr;
+}
+
+/* Which element of the statement's ranges the position is in; 0 without one. */
+static int64_t position_number(const struct items_query *self)
+{
+    int64_t n = 0;
+
+    if (!self->is_resumed)
+        return 0;
+    for (size_t i = self->scope.first; i <= self->range; i++)
+        n += i == self->scope.first || self->scope.visits == NULL || self->scope.visits[i];
+    return n;
+}
+
+static unsigned items_wanted(const struct items_query *self)
+{
+    uint64_t wanted = self->limit - self->count;
+
+    if (self->take < wanted)
+        wanted = self->take;
+    wanted += self->skip + 1;
+    return wanted < SCAN_CHUNK_ROWS ? (unsigned) wanted : SCAN_CHUNK_ROWS;
+}
+
+enum op_next query_order(struct op *op)
+{
+    struct items_query *self = op_self(op, struct items_query);
+    struct call *call = call_of(op);
+    const char *statement = make_statement(self, call);
+
+    self->last_row = -1;
+    if (statement == NULL)
+        return OP_FAILED;
+    return scan_ask_all(&self->scan, call, statement, position_number(self), items_wanted(self),
+                        order_came);
+}
+
+static enum op_next order_came(struct op *op)
+{
+    struct items_query *self = op_self(op, struct items_query);
+
+    switch (scan_came_all(&self->scan, call_of(op))) {
+    case SCAN_GONE:
+        return call_resolve_again(op, self->gone);
+    case SCAN_REFUSED:
+        return query_without_sql(op);
+    case SCAN_FAULT:
+        return OP_FAILED;
+    case SCAN_CAME:
+        break;
+    }
+    return op_again(op, order_work);
+}
+
+/* The item at hand as a row of the query; false when it gives none, and for a fault. */
+static bool begin_row(struct items_query *self, struct call *call)
+{
+    const cJSON *tree;
+
+    arena_reset(&self->arena);
+    if ((tree = query_item(self, call)) == NULL)
+        return eval_oom(&self->eval) != NULL;
+    eval_item(&self->eval, tree);
+    return rows_begin(&self->rows, &self->eval, query_of_rows(self)) && rows_next(&self->rows);
+}
+
+/* Behind the last item that was taken the next page begins, or the next statement. */
+static bool keep_position(struct items_query *self, struct call *call)
+{
+    if (self->last_row < 0)
+        return true;
+    int64_t n = pgio_int8(&self->scan.chunk, self->last_row, SCAN_RANGE);
+
+    self->item = self->last;
+    self->range = scan_position(&self->scan, n);
+    self->from.range = call->container->ranges[self->range].index;
+    self->from.rid = self->item.rid;
+    self->from.row = 0;
+    self->is_resumed = true;
+    self->last_row = -1;
+    begin_row(self, call);
+    return !self->eval.has_failed && query_order_state(self, call);
+}
+
+/* Make the row of an item, and take it. False when the page is full without it, and for a fault. */
+static bool take_item(struct items_query *self, struct call *call)
+{
+    if (!self->is_whole_item && !begin_row(self, call))
+        return !self->eval.has_failed;
+    query_count_matched(self);
+    return query_skips(self) || query_append_row(self, call);
+}
+
+static enum op_next finish(struct op *op, bool has_more)
+{
+    struct items_query *self = op_self(op, struct items_query);
+
+    self->has_more = has_more;
+    if (has_more && !keep_position(self, call_of(op)))
+        return OP_FAILED;
+    self->to.range = self->from.range;
+    self->to.rid = self->from.rid;
+    self->to.state = self->from.state;
+    return op_again(op, self->next);
+}
+
+/* The order is not SQL's from here on. */
+static enum op_next leave_order(struct op *op)
+{
+    struct items_query *self = op_self(op, struct items_query);
+
+    self->mode = &query_top_mode;
+    self->to.kind = CONTINUATION_TOP;
+    return self->scan.items > 0 ? finish(op, true) : op_again(op, self->begin);
+}
+
+static enum op_next order_work(struct op *op)
+{
+    struct items_query *self = op_self(op, struct items_query);
+    struct call *call = call_of(op);
+    struct item_scan *scan = &self->scan;
+    int64_t since_us = clock_monotonic_us();
+
+    while (!self->is_full && scan->row < scan->rows) {
+        int row = scan->row;
+        if (clock_monotonic_us() - since_us > QUERY_SLICE_US)
+            return query_may_go_on(call) ? op_yield(op, order_work) : OP_FAILED;
+        if (pgio_bool(&scan->chunk, row, COLUMN_BLURRED))
+            return leave_order(op);
+        if (!scan_next(scan, &self->item))
+            break;
+        if (!take_item(self, call)) {
+            if (!self->is_full || self->eval.has_failed)
+                return OP_FAILED;
+            return finish(op, true);
+        }
+        self->last = self->item;
+        self->last_row = row;
+    }
+    self->eval_us += clock_monotonic_us() - since_us;
+    if (self->is_full || !scan->is_cut)
+        return finish(op, scan->row < scan->rows || scan->is_cut);
+    return query_may_go_on(call) && keep_position(self, call) ? query_order(op) : OP_FAILED;
+}
+
+const struct query_mode query_ordered_mode = {.kind = CONTINUATION_ORDERED};
