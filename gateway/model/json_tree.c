@@ -46,22 +46,32 @@ static void append(cJSON *parent, cJSON *child)
     parent->child->prev = child;
 }
 
+static const char *find(const struct reader *reader, const char *from, char wanted)
+{
+    const char *found = memchr(from, wanted, (size_t) (reader->end - from));
+
+    assert(found != NULL);
+    return found;
+}
+
 /* The characters of the string that begins here, terminated. */
 static char *read_text(struct reader *reader)
 {
-    const char *start = reader->at, *at = start + 1;
-    bool has_escapes = false;
+    const char *start = reader->at, *at = find(reader, start + 1, '"');
+    const char *escape = memchr(start + 1, '\\', (size_t) (at - start - 1));
     struct slice decoded;
     struct fault fault;
 
-    while (*at != '"') {
-        has_escapes = has_escapes || *at == '\\';
+    /* Most texts have no escape and end at the first quote. */
+    if (escape == NULL) {
+        reader->at = at + 1;
+        return arena_copy(reader->arena, start + 1, (size_t) (at - start - 1));
+    }
+    for (at = escape; *at != '"';) {
         at += *at == '\\' ? 2 : 1;
         assert(at < reader->end);
     }
     reader->at = at + 1;
-    if (!has_escapes)
-        return arena_copy(reader->arena, start + 1, (size_t) (at - start - 1));
     /* An escape is longer than what it stands for, and memory of an arena is zeroed: terminated. */
     if (!json_string_decode(slice_make(start, (size_t) (reader->at - start)), reader->arena,
                             &decoded, &fault))
@@ -69,11 +79,17 @@ static char *read_text(struct reader *reader)
     return (char *) (uintptr_t) decoded.ptr;
 }
 
+/* Is this a character of a number? What may follow one is none. */
+static bool is_of_number(char c)
+{
+    return (c >= '0' && c <= '9') || c == '.' || c == '-' || c == '+' || c == 'e' || c == 'E';
+}
+
 static cJSON *read_number(struct reader *reader)
 {
     const char *at = reader->at;
 
-    while (at < reader->end && strchr("+-.eE0123456789", *at) != NULL && *at != '\0')
+    while (at < reader->end && is_of_number(*at))
         at++;
     struct slice text = slice_make(reader->at, (size_t) (at - reader->at));
     reader->at = at;
