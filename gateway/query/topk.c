@@ -5,7 +5,11 @@
 
 #include "base/banned.h"
 
+/* What the rows may take with all that is known of them: a key may be as long as an item. */
+#define TOPK_MEMORY_MAX ((size_t) 32 << 20)
+
 struct entry {
+    size_t size; /* of the whole piece */
     uint32_t range;
     uint64_t rid, row;
     struct sort_value *values; /* behind the entry, their texts behind them, then the payload */
@@ -20,6 +24,7 @@ struct topk {
     struct entry *after; /* NULL without */
     bool is_cut;
     size_t bytes;           /* of payloads */
+    size_t memory;          /* of entries */
     struct entry **entries; /* a heap, the last row first; sorted once finished */
     size_t count, capacity;
 };
@@ -37,8 +42,11 @@ static struct entry *entry_create(const struct topk *topk, const struct topk_pos
         return NULL;
     struct sort_value *values = (struct sort_value *) (entry + 1);
     char *at = (char *) (values + topk->key_count);
-    *entry = (struct entry){
-        .range = position->range, .rid = position->rid, .row = position->row, .values = values};
+    *entry = (struct entry){.size = size,
+                            .range = position->range,
+                            .rid = position->rid,
+                            .row = position->row,
+                            .values = values};
     for (unsigned i = 0; i < topk->key_count; i++) {
         values[i] = position->values[i];
         if (values[i].text.len > 0)
@@ -158,6 +166,7 @@ static void heap_drop(struct topk *topk)
 {
     topk->is_cut = true;
     topk->bytes -= topk->entries[0]->payload.len;
+    topk->memory -= topk->entries[0]->size;
     free(topk->entries[0]);
     topk->entries[0] = topk->entries[--topk->count];
     heap_down(topk, 0, topk->count);
@@ -166,7 +175,21 @@ static void heap_drop(struct topk *topk)
 /* No room for one more row, or none for what comes last. */
 static bool is_full(const struct topk *topk)
 {
-    return topk->count >= topk->limit || (topk->count > 0 && topk->bytes >= topk->bytes_max);
+    return topk->count >= topk->limit ||
+           (topk->count > 0 && (topk->bytes >= topk->bytes_max || topk->memory >= TOPK_MEMORY_MAX));
+}
+
+/*
+ * May the last row go? Only when there is no room for it without it, too: what was full stays full,
+ * and no later row takes the place of an earlier one that was let go.
+ */
+static bool has_too_many(const struct topk *topk)
+{
+    const struct entry *last = topk->entries[0];
+
+    return topk->count > topk->limit ||
+           (topk->count > 1 && (topk->bytes - last->payload.len >= topk->bytes_max ||
+                                topk->memory - last->size >= TOPK_MEMORY_MAX));
 }
 
 static bool is_after(const struct topk *topk, const struct topk_position *position)
@@ -220,10 +243,9 @@ bool topk_add(struct topk *topk, const struct topk_position *position, struct sl
         return fault_set_oom(fault);
     topk->entries[topk->count++] = entry;
     topk->bytes += payload.len;
+    topk->memory += entry->size;
     heap_up(topk, topk->count - 1);
-    /* The last row goes as long as the others fill a page without it. */
-    while (topk->count > topk->limit ||
-           (topk->count > 1 && topk->bytes - topk->entries[0]->payload.len >= topk->bytes_max))
+    while (has_too_many(topk))
         heap_drop(topk);
     return true;
 }

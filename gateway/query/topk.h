@@ -7,7 +7,8 @@
  * item. That makes the order total, and a continuation the position of the last row given.
  *
  * The memory is the heap's own, from malloc. Its bound is the page: as many rows as may be
- * answered, and no more of them than fill its bytes.
+ * answered, and no more of them than fill its bytes; and, where sort values are long, 32 MiB and a
+ * row.
  *
  * With is_distinct rows at the same position are one row, of which the first is kept: the position
  * then holds, in rid and row, a digest of the payload instead of where the row comes from.
