@@ -91,6 +91,14 @@ def items(client, db):
     assert sorted(found.id for found in page.documents) == ["2", sent["id"]] and page.count == 2, page
     step("items listed")
 
+    query = api.Query(query="SELECT VALUE c.total FROM c WHERE c.customer = @who AND IS_DEFINED(c.total)",
+                      parameters=[api.QueryParameter(name="@who", value="customer-7")])
+    found = calls.create_item(db, "orders", api.ItemPost(query), x_ms_documentdb_isquery=True,
+                              x_ms_documentdb_query_enablecrosspartition=True, _content_type="application/query+json").actual_instance
+    assert isinstance(found, api.QueryResult) and found.documents == [12.5] and found.count == 1, found
+    expect(400, "BadRequest", calls.create_item, db, "orders", api.ItemPost(api.Query(query="SELECT")), x_ms_documentdb_isquery=True)
+    step("items queried")
+
     calls.delete_item(db, "orders", sent["id"], key)
     expect(404, "NotFound", calls.get_item, db, "orders", sent["id"], key)
     step("item deleted")

@@ -20,7 +20,7 @@ RUN_S = 60
 STEPS = [
     "account read", "database created", "container created", "ranges read",
     "item created", "item read back as it was sent", "item refused a second time",
-    "item replaced, but not with an old etag", "item patched", "item upserted", "batch run", "items listed",
+    "item replaced, but not with an old etag", "item patched", "item upserted", "batch run", "items listed", "items queried",
     "item deleted", "database deleted",
 ]
 

@@ -147,6 +147,17 @@ func items(ctx context.Context, calls *api.ItemsAPIService, db string) {
 	require(reflect.DeepEqual(found, []string{"2", id}) && page.Count == 2, found, page.Count)
 	step("items listed")
 
+	query := api.NewQuery("SELECT VALUE c.total FROM c WHERE c.customer = @who AND IS_DEFINED(c.total)")
+	query.Parameters = []api.QueryParameter{*api.NewQueryParameter("@who")}
+	query.Parameters[0].Value = "customer-7"
+	ask := calls.CreateItem(ctx, db, "orders").XMsDocumentdbIsquery(true).XMsDocumentdbQueryEnablecrosspartition(true)
+	rows, _, err := ask.ItemPost(api.ItemPost{Query: query}).Execute()
+	check(err)
+	require(rows.QueryResult != nil && reflect.DeepEqual(rows.QueryResult.Documents, []any{12.5}) && rows.QueryResult.Count == 1, rows)
+	_, answer, err = ask.ItemPost(api.ItemPost{Query: api.NewQuery("SELECT")}).Execute()
+	expect(400, "BadRequest", answer, err)
+	step("items queried")
+
 	_, err = calls.DeleteItem(ctx, db, "orders", id).XMsDocumentdbPartitionkey(key).Execute()
 	check(err)
 	_, answer, err = get.Execute()
