@@ -10,6 +10,7 @@
 #include "query/emit.h"
 #include "query/groups.h"
 #include "query/parser.h"
+#include "query/print.h"
 #include "query/sort_state.h"
 #include "service/item_target.h"
 #include "store/sqlstate.h"
@@ -117,13 +118,45 @@ enum op_next items_query(struct op *op)
 
 /* ---- where it begins ---- */
 
+/* Is it what a plan made of ORDER BY for the ranges? */
+static bool is_for_merging(const struct ast_query *query)
+{
+    static const char *const keys[] = {"_rid", "orderByItems", "payload"};
+    size_t at = 0;
+
+    if (query->order_by == NULL || query->projection == NULL ||
+        query->projection->kind != AST_OBJECT || query->projection->child_count != ARRAY_LEN(keys))
+        return false;
+    for (const struct ast *item = query->projection->children; item != NULL; item = item->next) {
+        if (!slice_equals_text(item->key, keys[at++]))
+            return false;
+    }
+    return true;
+}
+
+/*
+ * The text. A client that merges ranges puts a filter of its own into WHERE whenever it begins anew
+ * (the JavaScript SDK), and still brings the continuation from before: there WHERE does not count.
+ */
+static void append_text(struct buf *asked, const struct items_query *self)
+{
+    if (!is_for_merging(&self->query)) {
+        buf_append_slice(asked, self->spec.text);
+        return;
+    }
+    print_select(asked, &self->query, PRINT_ALL);
+    print_from(asked, &self->query);
+    print_order_by(asked, &self->query);
+    print_window(asked, &self->query);
+}
+
 /* What a continuation must belong to: the text and the parameters, however they were spaced. */
 static bool make_question(struct items_query *self, struct call *call)
 {
     struct buf asked = {0};
 
     buf_append_text(&asked, "query\n");
-    buf_append_slice(&asked, self->spec.text);
+    append_text(&asked, self);
     buf_append_char(&asked, '\0');
     if (self->spec.parameters != NULL)
         json_tree_print(&asked, self->spec.parameters);
