@@ -742,10 +742,12 @@ static int run_daemons(struct loop_hook *hook)
     return plain < 0 ? secure : secure < 0 || plain < secure ? plain : secure;
 }
 
-static bool start_daemon(struct server *server, struct server_daemon *daemon, int fd, bool is_tls)
+static bool open_daemon(struct server_daemon *daemon)
 {
+    struct server *server = daemon->server;
     const struct config *config = server->config;
-    const struct tls *tls = certificates_current();
+    const struct tls *tls = certificates_current(); /* there is one, where HTTPS is served */
+    bool is_tls = daemon->is_tls;
     unsigned flags =
         MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG | (is_tls ? MHD_USE_TLS : 0);
     struct MHD_OptionItem tls_options[] = {
@@ -755,12 +757,9 @@ static bool start_daemon(struct server *server, struct server_daemon *daemon, in
         {MHD_OPTION_END, 0, NULL}};
     struct MHD_OptionItem no_options[] = {{MHD_OPTION_END, 0, NULL}};
 
-    *daemon = (struct server_daemon){.server = server, .is_tls = is_tls, .listen_fd = fd};
-    if (fd < 0)
-        return true;
     daemon->daemon = MHD_start_daemon(
         flags, 0, NULL, NULL, on_request, daemon, MHD_OPTION_EXTERNAL_LOGGER, on_library_log, NULL,
-        MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
+        MHD_OPTION_LISTEN_SOCKET, daemon->listen_fd, MHD_OPTION_CONNECTION_LIMIT,
         (unsigned) (config->max_connections / config->threads), MHD_OPTION_CONNECTION_TIMEOUT,
         (unsigned) config->connection_timeout_s, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
         config->connection_memory_bytes, MHD_OPTION_NOTIFY_COMPLETED, on_completed, daemon,
@@ -774,6 +773,12 @@ static bool start_daemon(struct server *server, struct server_daemon *daemon, in
         MHD_get_daemon_info(daemon->daemon, MHD_DAEMON_INFO_EPOLL_FD);
     daemon->watch = (struct loop_watch){.fd = info->epoll_fd, .ready = on_daemon_ready};
     return loop_watch_set(server->loop, &daemon->watch, EPOLLIN) == 0;
+}
+
+static bool start_daemon(struct server *server, struct server_daemon *daemon, int fd, bool is_tls)
+{
+    *daemon = (struct server_daemon){.server = server, .is_tls = is_tls, .listen_fd = fd};
+    return fd < 0 || open_daemon(daemon);
 }
 
 bool server_init(struct server *server, struct service *service, struct metrics *metrics,

@@ -166,3 +166,16 @@ def test_own_authority_stays(server):
         client = gateway.client(tls=True)
         assert client.get("/dbs").status == 200
         client.close()
+
+
+def test_without_https_there_is_no_certificate(server):
+    """It once read what is not there. SIGHUP then reads the keys alone."""
+    with Gateway(server, args=["--port", "none"]) as gateway:
+        assert "https" not in gateway.ready
+        client = gateway.client()
+        assert client.get("/dbs").status == 200
+        assert client.get("/_explorer/emulator.pem", sign=False).status == 404
+        reload(gateway, "keys loaded", 1)
+        assert client.get("/dbs").status == 200
+        assert "certificate loaded" not in gateway.log()
+        client.close()
