@@ -100,9 +100,10 @@ static bool is_defined(struct emitter *emitter, const struct ast *node)
 /* Whole, within 64 bits; 2^63 itself is the first double outside. */
 static bool is_integer(struct emitter *emitter, const struct ast *node)
 {
-    emit_raw(emitter, "coalesce((select n.a = trunc(n.a) and n.a >= -9223372036854775808.0 and "
-                      "n.a < 9223372036854775808.0 from (select ");
-    if (!emit_scalar(emitter, node->children, KIND_NUMBER))
+    if (!emit_select(emitter,
+                     "coalesce((select n.a = trunc(n.a) and n.a >= -9223372036854775808.0 and "
+                     "n.a < 9223372036854775808.0 from (select ") ||
+        !emit_scalar(emitter, node->children, KIND_NUMBER))
         return false;
     emit_raw(emitter, " as a offset 0) n), false)");
     return true;
@@ -112,8 +113,9 @@ static bool is_finite_number(struct emitter *emitter, const struct ast *node)
 {
     if (!emit_may_overflow(emitter, node->children))
         return is_number(emitter, node);
-    emit_raw(emitter, "coalesce((select n.a > '-Infinity' and n.a < 'Infinity' from (select ");
-    if (!emit_scalar(emitter, node->children, KIND_NUMBER))
+    if (!emit_select(emitter,
+                     "coalesce((select n.a > '-Infinity' and n.a < 'Infinity' from (select ") ||
+        !emit_scalar(emitter, node->children, KIND_NUMBER))
         return false;
     emit_raw(emitter, " as a offset 0) n), false)");
     return true;
@@ -162,7 +164,8 @@ static bool math_sign(struct emitter *emitter, const struct ast *node)
 /* Half away from zero; PostgreSQL's own round goes to the even one. */
 static bool math_round(struct emitter *emitter, const struct ast *node)
 {
-    return rounding(emitter, node,
+    return emit_select(emitter, "") &&
+           rounding(emitter, node,
                     "(select case when abs(n.a - trunc(n.a)) >= 0.5 then trunc(n.a) + sign(n.a) "
                     "else trunc(n.a) end from (select ",
                     " as a offset 0) n)");
@@ -213,7 +216,8 @@ static bool text_equals(struct emitter *emitter, const struct ast *node)
 
 static bool text_endswith(struct emitter *emitter, const struct ast *node)
 {
-    return two_texts(emitter, node, "(select right(n.a, length(n.b)) = n.b from (select ",
+    return emit_select(emitter, "") &&
+           two_texts(emitter, node, "(select right(n.a, length(n.b)) = n.b from (select ",
                      " as a, ", " as b offset 0) n)");
 }
 
@@ -296,8 +300,8 @@ static bool array_has(struct emitter *emitter, const struct ast *node, const cJS
         emit_raw(emitter, " @> ");
         return emit_value(emitter, needle, KIND_JSONB);
     }
-    emit_raw(emitter, "exists(select 1 from jsonb_array_elements(");
-    if (!emit_scalar(emitter, array, KIND_JSONB))
+    if (!emit_select(emitter, "exists(select 1 from jsonb_array_elements(") ||
+        !emit_scalar(emitter, array, KIND_JSONB))
         return false;
     emit_raw(emitter, ") z(v) where ");
     if (is_partial && cJSON_IsObject(needle)) {

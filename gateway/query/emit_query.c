@@ -19,6 +19,20 @@ static bool is_gathered(const struct ast_query *query)
     return query->is_aggregate || query->is_distinct;
 }
 
+/* Loops inside each other, those of the queries around included. The evaluator stops after so much
+ * work for one item; PostgreSQL would not before the statement's time is over. */
+static bool is_too_nested(const struct ast_query *query)
+{
+    unsigned loops = 0;
+
+    for (; query != NULL; query = query->outer) {
+        for (const struct ast_source *source = query->sources; source != NULL;
+             source = source->next)
+            loops += source->kind != SOURCE_PATH;
+    }
+    return loops > EMIT_LOOPS_MAX;
+}
+
 static bool array_source(struct emitter *emitter, const struct ast_source *source)
 {
     emit_raw(emitter, "jsonb_array_elements(case when jsonb_typeof(");
@@ -58,8 +72,7 @@ static bool query_source(struct emitter *emitter, const struct ast_source *sourc
     if (!emit_rows(emitter, query, emit_filter))
         return false;
     rows = emit_cut(emitter, mark);
-    emit_raw(emitter, "(select ");
-    if (!result_append(emitter, query))
+    if (!emit_select(emitter, "(select ") || !result_append(emitter, query))
         return false;
     emit_raw(emitter, " as v");
     buf_append_slice(&emitter->sql->text, rows);
@@ -72,6 +85,8 @@ bool emit_sources(struct emitter *emitter, const struct ast_query *query, const 
 {
     const char *before = first;
 
+    if (is_too_nested(query))
+        return false;
     for (const struct ast_source *source = query->sources; source != NULL; source = source->next) {
         struct emit_slot *slot = &emitter->slots[source->slot];
 
@@ -165,8 +180,8 @@ bool emit_exists(struct emitter *emitter, const struct ast_query *query, emit_ap
 {
     if (query->is_aggregate)
         return false;
-    emit_raw(emitter, "exists(select 1");
-    if (!emit_rows(emitter, query, filter) || !result_defined(emitter, query))
+    if (!emit_select(emitter, "exists(select 1") || !emit_rows(emitter, query, filter) ||
+        !result_defined(emitter, query))
         return false;
     emit_raw(emitter, ")");
     return true;
@@ -227,7 +242,8 @@ static bool gathered_value(struct emitter *emitter, const struct ast_query *quer
     /* The rows are over: what the sources bound is nothing now. */
     for (const struct ast_source *source = query->sources; source != NULL; source = source->next)
         emitter->slots[source->slot] = (struct emit_slot){SLOT_UNBOUND, NULL};
-    emit_raw(emitter, "(select ");
+    if (!emit_select(emitter, "(select "))
+        return false;
     emitter->gathered = query;
     bool is_sound = emit_scalar(emitter, query->projection, kind);
     emitter->gathered = outer;
@@ -249,8 +265,7 @@ static bool single_value(struct emitter *emitter, const struct ast_query *query,
     rows = emit_cut(emitter, mark);
     if (emit_may_overflow(emitter, query->projection))
         return false;
-    emit_raw(emitter, "(select ");
-    if (!emit_scalar(emitter, query->projection, kind))
+    if (!emit_select(emitter, "(select ") || !emit_scalar(emitter, query->projection, kind))
         return false;
     buf_append_slice(&emitter->sql->text, rows);
     emit_raw(emitter, ")");

@@ -27,8 +27,11 @@ static unsigned slot_count(const struct ast_query *query)
 bool emitter_init(struct emitter *emitter, struct emit *emit, const struct ast_query *query,
                   struct sql *sql)
 {
-    *emitter = (struct emitter){
-        .emit = emit, .sql = sql, .steps_left = EMIT_STEPS_MAX, .joins_left = EMIT_JOINS_MAX};
+    *emitter = (struct emitter){.emit = emit,
+                                .sql = sql,
+                                .steps_left = EMIT_STEPS_MAX,
+                                .joins_left = EMIT_JOINS_MAX,
+                                .selects_left = EMIT_SELECTS_MAX};
     emitter->slots = arena_alloc(emit->arena, slot_count(query) * sizeof(*emitter->slots));
     if (emitter->slots == NULL)
         sql->has_failed = true;
@@ -37,13 +40,16 @@ bool emitter_init(struct emitter *emitter, struct emit *emit, const struct ast_q
 
 struct emit_mark emit_mark(const struct emitter *emitter)
 {
-    return (struct emit_mark){emitter->sql->text.len, emitter->sql->param_count};
+    return (struct emit_mark){emitter->sql->text.len, emitter->sql->param_count,
+                              emitter->joins_left, emitter->selects_left};
 }
 
 bool emit_back(struct emitter *emitter, struct emit_mark mark)
 {
     emitter->sql->text.len = mark.len;
     emitter->sql->param_count = mark.param_count;
+    emitter->joins_left = mark.joins_left;
+    emitter->selects_left = mark.selects_left;
     return false;
 }
 
@@ -66,6 +72,15 @@ bool emit_join(struct emitter *emitter, size_t count)
     if (count > emitter->joins_left)
         return false;
     emitter->joins_left -= count;
+    return true;
+}
+
+bool emit_select(struct emitter *emitter, const char *text)
+{
+    if (emitter->selects_left == 0)
+        return false;
+    emitter->selects_left--;
+    emit_raw(emitter, text);
     return true;
 }
 
@@ -768,11 +783,12 @@ static bool arithmetic(struct emitter *emitter, const struct ast *node)
 
     if (form == ARRAY_LEN(forms))
         return false;
-    buf_printf(
-        &emitter->sql->text,
-        "(select case when %s then %s when n.a is not null and n.b is not null then orrery.%s end "
-        "from (select ",
-        forms[form].guard, forms[form].op, forms[form].function);
+    if (!emit_select(emitter, "(select case when "))
+        return false;
+    buf_printf(&emitter->sql->text,
+               "%s then %s when n.a is not null and n.b is not null then orrery.%s end "
+               "from (select ",
+               forms[form].guard, forms[form].op, forms[form].function);
     if (!emit_scalar(emitter, node->children, KIND_NUMBER))
         return false;
     emit_raw(emitter, " as a, ");

@@ -13,7 +13,7 @@
 
 /* Text of one statement. BETWEEN and comparisons repeat their operands, so nesting could make it
  * grow without bound; what is larger is left to the evaluator. */
-#define EMIT_TEXT_MAX (256 * 1024)
+#define EMIT_TEXT_MAX (64 * 1024)
 
 /* Nodes visited for one statement. */
 #define EMIT_STEPS_MAX 200000
@@ -21,6 +21,13 @@
 /* Texts and values joined in one statement: each may be as large as an item (2 MB), and PostgreSQL
  * refuses 256 MB of jsonb and 1 GB of text with an error. */
 #define EMIT_JOINS_MAX 64
+
+/* Selects inside the statement. Planning them costs more than in proportion: 60 inside each other
+ * took seconds. */
+#define EMIT_SELECTS_MAX 24
+
+/* Arrays iterated inside each other. */
+#define EMIT_LOOPS_MAX 3
 
 /* Types of SQL's expressions. */
 enum emit_kind {
@@ -56,7 +63,7 @@ struct emitter {
     struct sql *sql;
     struct emit_slot *slots;          /* of the statement; slot 0, the item, is not among them */
     const struct ast_query *gathered; /* whose aggregates stand in the select list compiled */
-    size_t steps_left, joins_left;
+    size_t steps_left, joins_left, selects_left;
     unsigned folded_count, printed_count;
     struct emit_folded folded[EMIT_MEMO];
     struct emit_printed printed[EMIT_MEMO];
@@ -69,6 +76,7 @@ bool emitter_init(struct emitter *emitter, struct emit *emit, const struct ast_q
 struct emit_mark {
     size_t len;
     unsigned param_count;
+    size_t joins_left, selects_left;
 };
 
 struct emit_mark emit_mark(const struct emitter *emitter);
@@ -84,6 +92,9 @@ bool emit_spend(struct emitter *emitter);
 
 /* Room for that many operands of a text or value that is put together? */
 bool emit_join(struct emitter *emitter, size_t count) MUST_CHECK;
+
+/* Append the beginning of a select; false when there are too many. */
+bool emit_select(struct emitter *emitter, const char *text) MUST_CHECK;
 
 /*
  * An expression as SQL of that kind: its value, NULL where it is undefined or of another type. One

@@ -45,7 +45,7 @@ struct bench {
     const struct index_set *indexes;
     bool is_limited;
     size_t page, choice;
-    char message[4096];
+    char message[4096], refusal[512]; /* what is different; why a text is no query */
     char statement[16384];
     /* counted */
     unsigned exact, superset, nothing, ordered, grouped, inexact, ungrouped, left;
@@ -535,8 +535,10 @@ static bool text_differs(struct bench *bench, const char *text, differs_fn *diff
     bench->message[0] = '\0';
     if (check_begin(&check, bench, text))
         is_different = differs(&check);
-    else
+    else {
         bench->left++;
+        snprintf(bench->refusal, sizeof(bench->refusal), "%s", check.fault.message);
+    }
     arena_finish(&check.arena);
     return is_different;
 }
@@ -610,6 +612,98 @@ static void report(struct bench *bench, struct piece *piece, differs_fn *differs
     buf_finish(&text);
 }
 
+/* ---- as deep and as wide as queries may be ---- */
+
+/* "<before>*n <middle> <after>*n" as the condition, or a list with `before` between. */
+struct extreme {
+    const char *before, *middle, *after;
+    unsigned count;
+};
+
+static const struct extreme extremes[] = {
+    {"NOT (", "c.flag", ")", 120},
+    {"(", "c.n", " + 1)", 240},
+    {"(1.5 * ", "c.n", ")", 240},
+    {"(", "c.s", " || 'x')", 240},
+    {"-(", "c.n", ")", 120},
+    {"[", "c.a", "]", 240},
+    {"{'k': ", "c.a", "}", 240},
+    {"(c.flag ? ", "c.a", " : c.b)", 120},
+    {"(c.missing ?? ", "c.a", ")", 240},
+    {"ABS(", "c.n", ")", 240},
+    {"ROUND(", "c.n", ")", 240},
+    {"REVERSE(", "c.s", ")", 240},
+    {"(c.n < ", "c.a", ")", 120},
+    {"(c.n = ", "c.a", ")", 240},
+    {"(c.n IN (1, ", "c.a", "))", 120},
+    {"(c.n BETWEEN 0 AND ", "c.a", ")", 120},
+    {"EXISTS(SELECT VALUE 1 FROM t IN c.list WHERE ", "c.flag", ")", 12},
+    {"(SELECT VALUE MAX(t) FROM t IN c.arr WHERE t != ", "c.a", ")", 8},
+    {"(", "c.n", " + 1)", 20},
+    {"EXISTS(SELECT VALUE 1 FROM t IN c.list WHERE ", "c.flag", ")", 3},
+    {"IS_DEFINED(", "c.a", ")", 240},
+    {"IS_INTEGER(", "c.a", ")", 240},
+    {"", "c", ".a", 200},
+    {"", "c.arr", "[0]", 200},
+    {"c.a = 1 OR ", "c.b = 2", "", 5000},
+    {"c.a = 1 AND ", "c.b = 2", "", 5000},
+    {"c.a < 1 OR ", "c.b = 2", "", 2000},
+    {"LENGTH(c.s) = 1 OR ", "c.b = 2", "", 2000},
+    {"c.a IN (1", "", ", 2", 10000},
+    {"c.a IN (c.b", "", ", c.n", 2000},
+    {"CONCAT(c.s", "", ", c.s", 2000},
+    {"ARRAY_CONTAINS([1", "", ", 2", 5000},
+};
+
+/* What closes the ones that are lists. */
+static const char *extreme_end(const struct extreme *extreme)
+{
+    if (strncmp(extreme->before, "ARRAY_CONTAINS(", 15) == 0)
+        return "], c.a)";
+    return extreme->middle[0] == '\0' ? ")" : "";
+}
+
+static bool extremes_hold(struct bench *bench)
+{
+    for (size_t i = 0; i < ARRAY_LEN(extremes); i++) {
+        const struct extreme *extreme = &extremes[i];
+        bool is_list = extreme->middle[0] == '\0';
+        struct buf text = {0};
+
+        buf_append_text(&text, "SELECT VALUE 1 FROM c WHERE IS_DEFINED(");
+        for (unsigned n = 0; n < (is_list ? 1 : extreme->count); n++)
+            buf_append_text(&text, extreme->before);
+        buf_append_text(&text, extreme->middle);
+        for (unsigned n = 0; n < extreme->count; n++)
+            buf_append_text(&text, extreme->after);
+        buf_append_text(&text, extreme_end(extreme));
+        buf_append_text(&text, ")");
+        for (size_t set = 0; set < 3; set += 2) {
+            struct buf bare = {0};
+
+            /* Once more as the condition itself. */
+            if (set > 0) {
+                buf_append_text(&bare, "SELECT VALUE 1 FROM c WHERE ");
+                buf_append(&bare, text.ptr + 39, text.len - 40);
+            }
+            bench->indexes = &bench->sets[set];
+            unsigned left = bench->left;
+            bool differs =
+                text_differs(bench, set > 0 ? buf_text(&bare) : buf_text(&text), filter_differs);
+            buf_finish(&bare);
+            if (differs || bench->left != left) {
+                printf("extreme %zu: %s%s%s x %u: %.1500s\n%.300s\n", i, extreme->before,
+                       extreme->middle, extreme->after, extreme->count,
+                       differs ? bench->message : bench->refusal, bench->statement);
+                buf_finish(&text);
+                return false;
+            }
+        }
+        buf_finish(&text);
+    }
+    return true;
+}
+
 /* ---- all ---- */
 
 static void round_begin(struct bench *bench)
@@ -667,6 +761,8 @@ int main(int argc, char **argv)
     server_connect(&bench.server, argv[1]);
     arena_init(&bench.arena, ARENA_BYTES);
     bench.parameters = generate_parameters();
+    round_begin(&bench);
+    is_sound = extremes_hold(&bench);
     for (; is_sound && done < checks; done++) {
         if (done % ROUND == 0)
             round_begin(&bench);

@@ -20,3 +20,12 @@ def test_statements_say_what_the_evaluator_says():
                               timeout=300, check=False, env={**os.environ, "ASAN_OPTIONS": "detect_leaks=1"})
     print(done.stdout[-8000:], done.stderr[-4000:])
     assert done.returncode == 0, f"seed {seed}\n{done.stdout[-8000:]}\n{done.stderr[-4000:]}"
+
+
+def test_statements_use_the_indexes():
+    """Equality, ranges, pages, groups and joins over 20,000 items have plans with an index in them."""
+    program = PROGRAM.with_name("plans")
+    with Postgres({"fsync": "off"}) as server:
+        server.migrate()
+        done = subprocess.run([program, server.conninfo()], capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
