@@ -392,8 +392,8 @@ static const cJSON *scalar_query(struct eval *eval, const struct ast *node)
 
     if (node->kind == AST_SUBQUERY && results.count > 1 && !eval->has_failed) {
         eval->has_failed = true;
-        fault_set(eval->fault, 400, SUB_NONE,
-                  "a scalar subquery has more than one result; use ARRAY, FIRST or LAST");
+        diagnosis_message(eval->fault, "The cardinality of a scalar subquery result set cannot be "
+                                       "greater than one.");
     }
     return results.first;
 }
