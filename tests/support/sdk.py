@@ -246,7 +246,7 @@ SUITES = {
         Suite(
             name="rust",
             tools=[(["cargo", "--version"], r"cargo (\d+)\.(\d+)", (1, 88))],
-            inputs=["Cargo.toml", "src/main.rs"],
+            inputs=["Cargo.toml", "src/main.rs", "src/queries.rs"],
             make=[["cargo", "build", "--quiet"]],
             run=[str(CACHE / "rust" / "debug" / "orrery-sdk-rust")],
             # Its vendor's settings for servers that take JSON as text and speak HTTP/1.1.
