@@ -252,12 +252,10 @@ static bool option_function(const struct ast *call, enum vector_function *functi
     return false;
 }
 
-/* Does the greatest distance come first when the most similar is to? */
-static bool distance_is_descending(const struct ast *call, const struct check_input *input)
+bool ordering_is_descending(const struct ast *call, const struct query_policies *policies)
 {
     enum vector_function function = VECTOR_COSINE;
-    const struct vector_embedding *embedding =
-        query_policies_embedding(input->policies, call->children);
+    const struct vector_embedding *embedding = query_policies_embedding(policies, call->children);
 
     if (embedding != NULL)
         function = embedding->function;
@@ -276,7 +274,7 @@ static bool distance_check(struct ast_query *query, struct ast_order *order,
                                  "An order by %s cannot be given a direction: the most "
                                  "similar come first.",
                                  order->expression->function->name);
-    order->is_descending = distance_is_descending(order->expression, input);
+    order->is_descending = ordering_is_descending(order->expression, input->policies);
     return true;
 }
 
@@ -289,7 +287,8 @@ bool ordering_check_keys(struct arena *arena, struct ast_query *query,
 
         if (query->order_is_rank) {
             bool best_first = !order->has_direction || order->is_descending;
-            bool is_descending = kind != FUNCTION_DISTANCE || distance_is_descending(node, input);
+            bool is_descending =
+                kind != FUNCTION_DISTANCE || ordering_is_descending(node, input->policies);
             order->is_descending = best_first == is_descending;
             continue;
         }

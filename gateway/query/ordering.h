@@ -29,4 +29,7 @@ bool ordering_check_shape(const struct ast_query *query, struct fault *fault) MU
 bool ordering_check_keys(struct arena *arena, struct ast_query *query,
                          const struct check_input *input, struct fault *fault) MUST_CHECK;
 
+/* Does the greatest distance come first when the most similar is to? A call of VectorDistance. */
+bool ordering_is_descending(const struct ast *call, const struct query_policies *policies);
+
 #endif

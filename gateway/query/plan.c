@@ -3,6 +3,7 @@
 #include "query/diagnosis.h"
 #include "query/functions.h"
 #include "query/keyrange.h"
+#include "query/plan_rank.h"
 #include "query/plan_rewrite.h"
 #include "query/print.h"
 #include "query/rows.h"
@@ -17,6 +18,7 @@ enum plan_form {
     PLAN_GROUPED,  /* combine aggregates or groups */
     PLAN_DISTINCT, /* tell distinct results */
     PLAN_COUNTED,  /* tell distinct results and count them */
+    PLAN_RANKED,   /* fuse the places of scores */
 };
 
 struct plan {
@@ -25,6 +27,7 @@ struct plan {
     struct keyrange ranges;
     bool is_pinned; /* only one partition key can match */
     enum plan_form form;
+    struct plan_rank rank;
     struct buf rewritten; /* empty: the original */
 };
 
@@ -109,6 +112,8 @@ static const char *merge_obstacle(const struct ast_query *query)
                    ? NULL
                    : "Aggregates, GROUP BY and DISTINCT in a subquery of FROM are not allowed in "
                      "a cross partition query.";
+    if (query->order_is_rank && query->is_distinct)
+        return "DISTINCT with ORDER BY RANK is not allowed in a cross partition query.";
     if (!query->is_aggregate)
         return NULL;
     if (!aggregates_stand_alone(query))
@@ -125,7 +130,7 @@ static enum plan_form form_of(const struct ast_query *query)
     if (query->is_aggregate)
         return PLAN_GROUPED;
     if (query->order_by != NULL)
-        return PLAN_ORDERED;
+        return query->order_is_rank ? PLAN_RANKED : PLAN_ORDERED;
     return query->is_distinct ? PLAN_DISTINCT : PLAN_ROWS;
 }
 
@@ -134,15 +139,14 @@ static bool form_choose(struct plan *plan, struct fault *fault)
     const struct ast_query *query = plan->query;
     const char *obstacle = merge_obstacle(query);
 
-    if (query->order_is_rank)
-        return diagnosis_message(fault, "ORDER BY RANK is not allowed in a cross partition query.");
     plan->form = form_of(query);
     if (!rows_need_items(query) || (plan->is_pinned && obstacle != NULL) ||
         (plan->is_pinned && plan->form == PLAN_ROWS && query->has_window))
         plan->form = PLAN_WHOLE;
     else if (obstacle != NULL)
         return diagnosis_message(fault, "%s", obstacle);
-    return true;
+    return plan->form != PLAN_RANKED ||
+           plan_rank_read(&plan->rank, query, plan->request->policies, fault);
 }
 
 /* ---- what the client must be able to do ---- */
@@ -197,6 +201,8 @@ static bool features_check(const struct plan *plan, struct fault *fault)
         {plan->form == PLAN_ORDERED, "OrderBy"},
         {plan->form == PLAN_ORDERED && query->order_count > 1, "MultipleOrderBy"},
         {plan->form == PLAN_ORDERED && orders_by_distance(query), "NonStreamingOrderBy"},
+        {plan->form == PLAN_RANKED, "HybridSearch"},
+        {plan->form == PLAN_RANKED && plan->rank.weights != NULL, "WeightedRankFusion"},
         {query->has_window, "OffsetAndLimit"},
         {query->has_top, "Top"},
     };
@@ -231,6 +237,7 @@ static bool rewrite(struct plan *plan, struct arena *arena, struct fault *fault)
 
     switch (plan->form) {
     case PLAN_WHOLE:
+    case PLAN_RANKED:
         break;
     case PLAN_ROWS:
         if (query->has_window)
@@ -462,10 +469,18 @@ bool plan_print(struct buf *out, struct arena *arena, const struct plan_request 
 
     if (is_made) {
         buf_append_text(out, "{\"partitionedQueryExecutionInfoVersion\":2,\"queryInfo\":");
-        info_print(out, &plan);
+        if (plan.form == PLAN_RANKED)
+            buf_append_text(out, "null");
+        else
+            info_print(out, &plan);
         buf_append_text(out, ",\"queryRanges\":");
         ranges_print(out, &plan);
-        buf_append_text(out, ",\"hybridSearchQueryInfo\":null}");
+        buf_append_text(out, ",\"hybridSearchQueryInfo\":");
+        if (plan.form == PLAN_RANKED)
+            plan_rank_print(out, &plan.rank, plan.query);
+        else
+            buf_append_text(out, "null");
+        buf_append_char(out, '}');
         if (out->has_failed)
             is_made = fault_set_oom(fault);
     }

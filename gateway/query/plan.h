@@ -23,13 +23,16 @@
 #include "model/pkey.h"
 #include "query/ast.h"
 
+struct query_policies;
+
 struct plan_request {
     const struct ast_query *query; /* completed by check_query */
     const struct pkey_definition *definition;
     const struct pkey *given; /* partition key of the request, or its first components; NULL without
                                */
-    struct slice features;    /* what the client can do: names, separated by commas; header
-                                 x-ms-cosmos-supported-query-features */
+    const struct query_policies *policies; /* NULL: nothing is declared */
+    struct slice features; /* what the client can do: names, separated by commas; header
+                              x-ms-cosmos-supported-query-features */
 };
 
 /*

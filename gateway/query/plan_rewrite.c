@@ -144,7 +144,7 @@ static bool item_name(struct naming *naming, struct ast_query *query, struct fau
     return true;
 }
 
-static void ordered_where(struct buf *out, const struct ast_query *query)
+void plan_rewrite_filter(struct buf *out, const struct ast_query *query)
 {
     buf_append_text(out, "\nWHERE ");
     if (query->is_value)
@@ -186,7 +186,7 @@ static void ordered_print(struct buf *out, const struct ast_query *query,
     print_projection(out, query);
     buf_append_text(out, " AS payload");
     print_from(out, named);
-    ordered_where(out, query);
+    plan_rewrite_filter(out, query);
     print_order_by(out, query);
     if (query->has_window && is_bounded)
         window_print(out, query);

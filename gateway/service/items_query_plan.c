@@ -61,6 +61,7 @@ static enum op_next plan_make(struct op *op)
         .query = &self->query,
         .definition = &call->container->settings.partition_key,
         .given = self->scope.pkey.count > 0 ? &self->scope.pkey : NULL,
+        .policies = &call->container->policies,
         .features = call->request.headers.at[HEADER_SUPPORTED_QUERY_FEATURES]};
     if (!plan_print(&body, &op->arena, &request, &op->fault)) {
         buf_finish(&body);

@@ -576,6 +576,12 @@ static void features_are_asked_for(void **state)
         {"SELECT VALUE COUNT(1) FROM (SELECT DISTINCT c.a FROM c)", "DCount"},
         {"SELECT * FROM c ORDER BY c.a", "OrderBy"},
         {"SELECT * FROM c ORDER BY c.a, c.b", "MultipleOrderBy"},
+        {"SELECT TOP 1 * FROM c ORDER BY VectorDistance(c.v, [1])", "NonStreamingOrderBy"},
+        {"SELECT TOP 1 * FROM c ORDER BY RANK FullTextScore(c.t, 'a')", "HybridSearch"},
+        {"SELECT TOP 1 * FROM c ORDER BY RANK RRF(FullTextScore(c.t, 'a'), FullTextScore(c.u, "
+         "'b'), "
+         "[1, 2])",
+         "WeightedRankFusion"},
         {"SELECT * FROM c OFFSET 0 LIMIT 1", "OffsetAndLimit"},
         {"SELECT TOP 1 * FROM c", "Top"},
     };
@@ -618,10 +624,125 @@ static void what_clients_cannot_merge(void **state)
         {"SELECT VALUE COUNT(1) FROM (SELECT DISTINCT VALUE c.a FROM c) s WHERE s > 1",
          "subquery of FROM"},
         {"SELECT VALUE SUM(s) FROM (SELECT DISTINCT VALUE c.a FROM c) s", "subquery of FROM"},
+        {"SELECT DISTINCT TOP 1 c.a FROM c ORDER BY RANK FullTextScore(c.t, 'a')", "DISTINCT with"},
+        {"SELECT TOP 1 c.a FROM c ORDER BY RANK FullTextScore(c.t, 'a'), FullTextScore(c.u, 'a')",
+         "several keys"},
     };
     (void) state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++)
         refuses(&(struct question){.query = cases[i].query}, cases[i].why);
+}
+
+/* ---- ORDER BY RANK ---- */
+
+#define TOTAL "{documentdb-formattablehybridsearchquery-totaldocumentcount}"
+#define WORDS(n) "{documentdb-formattablehybridsearchquery-totalwordcount-" n "}"
+#define HITS(n) "{documentdb-formattablehybridsearchquery-hitcountsarray-" n "}"
+
+static const cJSON *ranked(struct arena *arena, const char *query)
+{
+    struct question question = {.query = query};
+    struct fault fault = {0};
+    cJSON *plan = planned(arena, &question, &fault);
+
+    if (plan == NULL)
+        fail_msg("%s: %s", query, fault.message);
+    assert_true(cJSON_IsNull(cJSON_GetObjectItem(plan, "queryInfo")));
+    return cJSON_GetObjectItem(plan, "hybridSearchQueryInfo");
+}
+
+static void text_is(const cJSON *object, const char *name, const char *expected)
+{
+    assert_string_equal(cJSON_GetObjectItem(object, name)->valuestring, expected);
+}
+
+static void a_ranked_text_has_statistics_and_a_component(void **state)
+{
+    struct arena arena;
+
+    (void) state;
+    arena_init(&arena, 64 << 20);
+    const cJSON *info =
+        ranked(&arena, "SELECT TOP 10 * FROM c ORDER BY RANK FullTextScore(c.text, 'swim', 'run')");
+    text_is(info, "globalStatisticsQuery",
+            "SELECT COUNT(1) AS documentCount, [{\"totalWordCount\": "
+            "SUM(_FullTextWordCount(c.text)), \"hitCounts\": [COUNTIF(FullTextContains(c.text, "
+            "\"swim\")), COUNTIF(FullTextContains(c.text, \"run\"))]}] AS fullTextStatistics\nFROM "
+            "c");
+    assert_true(cJSON_IsTrue(cJSON_GetObjectItem(info, "requiresGlobalStatistics")));
+    assert_true(cJSON_IsNull(cJSON_GetObjectItem(info, "skip")));
+    assert_int_equal(cJSON_GetObjectItem(info, "take")->valueint, 10);
+    assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(info, "componentWeights")), 0);
+    const cJSON *components = cJSON_GetObjectItem(info, "componentQueryInfos");
+    assert_int_equal(cJSON_GetArraySize(components), 1);
+#define SCORE \
+    "_FullTextScore(c.text, [\"swim\", \"run\"], " TOTAL ", " WORDS("0") ", " HITS("0") ")"
+    text_is(components->child, "rewrittenQuery",
+            "SELECT TOP 120 c._rid, [{\"item\": (" SCORE " ?? -1)}] AS orderByItems, {\"payload\": "
+            "c, \"componentScores\": [(" SCORE " ?? -1)]} AS payload\nFROM c\nWHERE (" FILTER
+            ")\nORDER BY " SCORE " DESC");
+#undef SCORE
+    assert_int_equal(cJSON_GetObjectItem(components->child, "top")->valueint, 120);
+    assert_true(cJSON_IsTrue(cJSON_GetObjectItem(components->child, "hasNonStreamingOrderBy")));
+    arena_finish(&arena);
+}
+
+static void fused_scores_are_components(void **state)
+{
+    struct arena arena;
+
+    (void) state;
+    arena_init(&arena, 64 << 20);
+    const cJSON *info = ranked(
+        &arena, "SELECT c.id FROM c WHERE c.n > 1 ORDER BY RANK RRF(VectorDistance(c.v, [1]), "
+                "FullTextScore(c.text, 'swim'), [0.5, 2]) OFFSET 100 LIMIT 20");
+    const cJSON *weights = cJSON_GetObjectItem(info, "componentWeights");
+    assert_true(weights->child->valuedouble == 0.5 && weights->child->next->valuedouble == 2);
+    assert_int_equal(cJSON_GetObjectItem(info, "skip")->valueint, 100);
+    assert_int_equal(cJSON_GetObjectItem(info, "take")->valueint, 20);
+    const cJSON *components = cJSON_GetObjectItem(info, "componentQueryInfos");
+    assert_int_equal(cJSON_GetArraySize(components), 2);
+#define VECTOR "_VectorScore(c.v, [1])"
+#define SCORE "_FullTextScore(c.text, [\"swim\"], " TOTAL ", " WORDS("1") ", " HITS("1") ")"
+    text_is(components->child->next, "rewrittenQuery",
+            "SELECT c._rid, [{\"item\": (" SCORE " ?? -1)}] AS orderByItems, {\"payload\": "
+            "{\"id\": c.id}, \"componentScores\": [(" VECTOR " ?? -1), (" SCORE
+            " ?? -1)]} AS payload\nFROM c\nWHERE ((c.n > 1) AND (" FILTER "))\nORDER BY " SCORE
+            " DESC\nOFFSET 0 LIMIT 240");
+    assert_string_equal(
+        cJSON_GetObjectItem(components->child, "orderByExpressions")->child->valuestring, VECTOR);
+#undef VECTOR
+#undef SCORE
+    info = ranked(&arena, "SELECT TOP 5 c.id FROM c ORDER BY RANK RRF(VectorDistance(c.v, [1]), "
+                          "VectorDistance(c.w, [1], false, {'distanceFunction': 'euclidean'}))");
+    assert_true(cJSON_IsFalse(cJSON_GetObjectItem(info, "requiresGlobalStatistics")));
+    components = cJSON_GetObjectItem(info, "componentQueryInfos");
+    assert_string_equal(cJSON_GetObjectItem(components->child, "orderBy")->child->valuestring,
+                        "Descending");
+    assert_string_equal(cJSON_GetObjectItem(components->child->next, "orderBy")->child->valuestring,
+                        "Ascending");
+    arena_finish(&arena);
+}
+
+static void a_distance_is_not_streamed(void **state)
+{
+    static const char distance[] = "VectorDistance(c.v, @v, true)";
+    char info[1000];
+
+    (void) state;
+    snprintf(info, sizeof(info),
+             "{\"top\":10,\"orderBy\":[\"Descending\"],\"orderByExpressions\":[\"%s\"],"
+             "\"hasNonStreamingOrderBy\":true,\"rewrittenQuery\":\"SELECT TOP 10 c._rid, "
+             "[{\\\"item\\\": %s}] AS orderByItems, {\\\"Title\\\": c.title, "
+             "\\\"SimilarityScore\\\": %s} AS payload\\nFROM c\\nWHERE (" FILTER
+             ")\\nORDER BY %s\"}",
+             distance, distance, distance, distance);
+    plans(&(struct question){.query =
+                                 "SELECT TOP 10 c.title AS Title, VectorDistance(c.v, @v, true) "
+                                 "AS SimilarityScore FROM c ORDER BY VectorDistance(c.v, @v, "
+                                 "true)",
+                             .parameters = "[{\"name\":\"@v\",\"value\":[1,2]}]"},
+          "all", info);
 }
 
 int main(void)
@@ -643,6 +764,9 @@ int main(void)
         cmocka_unit_test(one_range_answers_all_of_it),
         cmocka_unit_test(features_are_asked_for),
         cmocka_unit_test(what_clients_cannot_merge),
+        cmocka_unit_test(a_ranked_text_has_statistics_and_a_component),
+        cmocka_unit_test(fused_scores_are_components),
+        cmocka_unit_test(a_distance_is_not_streamed),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -294,3 +294,75 @@ def test_resume_refusals(client, path, resume):
         "x-ms-documentdb-isquery": "True", "x-ms-documentdb-query-enablecrosspartition": "True"})
     assert answer.status == 400
     assert "resumeFilter" in answer.json["message"]
+
+
+# ORDER BY RANK: statistics, components, fusion ----
+
+HYBRID = EVERYTHING + ",WeightedRankFusion,HybridSearchSkipOrderByRewrite"
+PLACE = "{documentdb-formattablehybridsearchquery-"
+
+
+@pytest.fixture(scope="module")
+def texts(client, database):
+    """Texts in which the terms are more and more frequent, vectors that go the other way, over several ranges."""
+    path = container(client, database, ["/id"], "50000")
+    for n in range(30):
+        item = {"id": f"t{n:02}", "n": n, "text": "word " * (40 - n) + "swim " * n + ("run " if n % 7 == 3 else ""), "v": [n % 11, n]}
+        if n == 29:
+            del item["text"]
+        assert client.post(f"{path}/docs", item, pk=[item["id"]]).status == 201
+    return path
+
+
+def fused(client, path, query):
+    answer = plan(client, path, query, features=HYBRID)
+    assert answer.status == 200, answer.body
+    assert answer.json["queryInfo"] is None
+    info = answer.json["hybridSearchQueryInfo"]
+    every = [{"x-ms-documentdb-partitionkeyrangeid": one} for one in ranges(client, path)]
+    values = {}
+    if info["requiresGlobalStatistics"]:
+        found = [row for one in every for row in rows(client, path, info["globalStatisticsQuery"], **one)]
+        values[f"{PLACE}totaldocumentcount}}"] = sum(row["documentCount"] for row in found)
+        columns = iter(zip(*(row["fullTextStatistics"] for row in found), strict=True))
+        for at, component in enumerate(info["componentQueryInfos"]):
+            if f"{PLACE}totalwordcount-{at}}}" in component["rewrittenQuery"]:
+                column = next(columns)
+                values[f"{PLACE}totalwordcount-{at}}}"] = sum(one["totalWordCount"] for one in column)
+                values[f"{PLACE}hitcountsarray-{at}}}"] = [sum(hits) for hits in zip(*(one["hitCounts"] for one in column), strict=True)]
+    scores, payloads = {}, {}
+    for component in info["componentQueryInfos"]:
+        text = component["rewrittenQuery"].replace(FILTER, "true")
+        for name, value in values.items():
+            text = text.replace(name, json.dumps(value))
+        for one in every:
+            for row in rows(client, path, text, **one):
+                scores[row["_rid"]] = row["payload"]["componentScores"]
+                payloads[row["_rid"]] = row["payload"]["payload"]
+    weights = info["componentWeights"] or [1] * len(info["componentQueryInfos"])
+    total = dict.fromkeys(scores, 0)
+    for at, component in enumerate(info["componentQueryInfos"]):
+        sign = -1 if component["orderBy"] == ["Descending"] else 1
+        for rid, score in scores.items():
+            place = 1 + sum(sign * other[at] < sign * score[at] for other in scores.values())
+            total[rid] += weights[at] / (60 + place)
+    order = sorted(total, key=lambda rid: -total[rid])
+    skip = info["skip"] or 0
+    return [payloads[rid] for rid in order][skip:][:info["take"]]
+
+
+@pytest.mark.parametrize("query", [
+    "SELECT TOP 10 VALUE c.n FROM c ORDER BY RANK FullTextScore(c.text, 'swim')",
+    "SELECT VALUE c.n FROM c WHERE c.n < 25 ORDER BY RANK FullTextScore(c.text, 'swim', 'run') OFFSET 2 LIMIT 5",
+    "SELECT TOP 6 c.id, c.n FROM c ORDER BY RANK RRF(FullTextScore(c.text, 'swim'), VectorDistance(c.v, [1, 0]), [3, 1])",
+    "SELECT TOP 6 VALUE c.n FROM c ORDER BY RANK RRF(VectorDistance(c.v, [0, 1], false, {'distanceFunction': 'euclidean'}), "
+    "FullTextScore(c.text, 'swim'), [1, 0.1])",
+])
+def test_rank(client, texts, query):
+    assert fused(client, texts, query) == rows(client, texts, query)
+
+
+def test_distance(client, texts):
+    query = "SELECT TOP 8 VALUE c.n FROM c ORDER BY VectorDistance(c.v, [0, 1.5], false, {'distanceFunction': 'euclidean'})"
+    assert plan(client, texts, query).json["queryInfo"]["hasNonStreamingOrderBy"]
+    assert fan_out(client, texts, query) == rows(client, texts, query) == [1, 0, 2, 3, 4, 5, 6, 7]
