@@ -115,10 +115,11 @@ static bool read_words(struct reader *reader, struct slice text)
         if (text_is_word(c))
             text_append(&word, text_lower(c));
         if ((!text_is_word(c) || at == text.len) && word.len > 0) {
-            is_fine = word.has_failed ? eval_oom(reader->eval) != NULL
-                                      : add_word(reader, buf_slice(&word));
+            is_fine = add_word(reader, buf_slice(&word));
             word.len = 0;
         }
+        if (word.has_failed)
+            is_fine = eval_oom(reader->eval) != NULL;
     }
     buf_finish(&word);
     return is_fine;
@@ -143,16 +144,18 @@ bool fulltext_read(struct eval *eval, struct slice text, struct slice language,
     return is_read;
 }
 
-size_t fulltext_count(const struct fulltext *text, const struct fulltext *term)
+size_t fulltext_count(struct eval *eval, const struct fulltext *text, const struct fulltext *term)
 {
     size_t count = 0;
 
-    if (term->count == 0)
+    if (term->count == 0 || !eval_spend(eval, 1 + text->count / 4))
         return 0;
     for (size_t at = 0; at + term->count <= text->count; at++) {
         size_t same = 0;
         while (same < term->count && slice_equals(text->words[at + same], term->words[same]))
             same++;
+        if (same > 1 && !eval_spend(eval, same))
+            return 0;
         count += same == term->count;
     }
     return count;

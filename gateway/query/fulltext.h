@@ -24,8 +24,8 @@ struct fulltext {
 bool fulltext_read(struct eval *eval, struct slice text, struct slice language,
                    struct fulltext *result) MUST_CHECK;
 
-/* How often a term occurs; a term without words never does. */
-size_t fulltext_count(const struct fulltext *text, const struct fulltext *term);
+/* How often a term occurs; a term without words never does. 0 when the eval failed. */
+size_t fulltext_count(struct eval *eval, const struct fulltext *text, const struct fulltext *term);
 
 /*
  * BM25 of a text for one term.

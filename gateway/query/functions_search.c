@@ -100,7 +100,7 @@ static const cJSON *contains(struct eval *eval, const cJSON *const *args, size_t
     if (!rank_text_read(eval, eval->call->children, args[0], args + 1, count - 1, &read))
         return NULL;
     for (size_t i = 0; i < read.term_count; i++)
-        found += fulltext_count(&read.text, &read.terms[i]) > 0;
+        found += fulltext_count(eval, &read.text, &read.terms[i]) > 0;
     return value_bool(all ? found == read.term_count : found > 0);
 }
 
@@ -133,12 +133,13 @@ const cJSON *function_full_text_word_count(struct eval *eval, const cJSON *const
     return value_number(eval, (double) read.text.count);
 }
 
-static double score(const struct rank_text *read, const struct rank_statistics *statistics)
+static double score(struct eval *eval, const struct rank_text *read,
+                    const struct rank_statistics *statistics)
 {
     double sum = 0;
 
     for (size_t i = 0; i < read->term_count && i < statistics->term_count; i++)
-        sum += fulltext_score(fulltext_count(&read->text, &read->terms[i]), read->text.count,
+        sum += fulltext_score(fulltext_count(eval, &read->text, &read->terms[i]), read->text.count,
                               statistics->documents, statistics->words, statistics->hits[i]);
     return sum;
 }
@@ -152,7 +153,7 @@ const cJSON *function_full_text_score(struct eval *eval, const cJSON *const *arg
     if (!cJSON_IsString(args[0]) || statistics == NULL ||
         !rank_text_read(eval, eval->call->children, args[0], args + 1, count - 1, &read))
         return NULL;
-    return value_number(eval, score(&read, statistics));
+    return value_number(eval, score(eval, &read, statistics));
 }
 
 /* (path, [terms], documents, words, [hits]): the client has gathered it. */
@@ -180,7 +181,7 @@ const cJSON *function_known_full_text_score(struct eval *eval, const cJSON *cons
     statistics.documents = args[2]->valuedouble;
     statistics.words = args[3]->valuedouble;
     statistics.hits = hits;
-    return value_number(eval, score(&read, &statistics));
+    return value_number(eval, score(eval, &read, &statistics));
 }
 
 /* ---- fusion ---- */

@@ -148,8 +148,8 @@ static bool count_text(struct component *component, struct eval *eval)
     component->statistics.documents++;
     component->statistics.words += (double) read.text.count;
     for (size_t i = 0; i < read.term_count && i < component->statistics.term_count; i++)
-        component->hits[i] += fulltext_count(&read.text, &read.terms[i]) > 0;
-    return true;
+        component->hits[i] += fulltext_count(eval, &read.text, &read.terms[i]) > 0;
+    return !eval->has_failed;
 }
 
 bool rank_item(struct rank *rank, struct eval *eval)

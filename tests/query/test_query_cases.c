@@ -1,5 +1,5 @@
 /*
- * The conformance cases, answered in memory: all at once, and page by page.
+ * The conformance cases, answered in memory: all at once, page by page, and while memory fails.
  *
  * tests/query/README.md describes the files.
  */
@@ -158,6 +158,18 @@ static bool case_run(const struct query_case *test, const struct query_run *run)
     return is_right;
 }
 
+static struct query_run run_of(const struct query_case *test, const struct container *container)
+{
+    return (struct query_run){
+        .text = test->query,
+        .documents = test->items,
+        .parameters = test->parameters,
+        .policies = &container->policies,
+        .computed = container->computed,
+        .indexing = container->has_indexing ? &container->indexing : NULL,
+    };
+}
+
 static void case_ask(const struct query_case *test, void *context)
 {
     static const size_t pages[] = {0, 1, 2, 7};
@@ -168,14 +180,7 @@ static void case_ask(const struct query_case *test, void *context)
     if (test->is_not_in_memory)
         return;
     container_load(&container, test->settings);
-    struct query_run run = {
-        .text = test->query,
-        .documents = test->items,
-        .parameters = test->parameters,
-        .policies = &container.policies,
-        .computed = container.computed,
-        .indexing = container.has_indexing ? &container.indexing : NULL,
-    };
+    struct query_run run = run_of(test, &container);
     for (size_t i = 0; is_right && i < ARRAY_LEN(pages); i++) {
         run.page = pages[i];
         is_right = case_run(test, &run);
@@ -194,10 +199,102 @@ static void every_case_is_answered(void **state)
     assert_int_equal(tally.wrong, 0);
 }
 
+/* ---- Memory ---- */
+
+/* The linker puts these in the place of the C library's, for all of this program. */
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t count, size_t size);
+void *__real_realloc(void *memory, size_t size);
+char *__real_strndup(const char *text, size_t len);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_realloc(void *memory, size_t size);
+char *__wrap_strndup(const char *text, size_t len);
+
+static size_t allocations; /* since the count began */
+static size_t failing;     /* the one that fails; 0 for none */
+
+static bool fails(void)
+{
+    return ++allocations == failing;
+}
+
+void *__wrap_malloc(size_t size)
+{
+    return fails() ? NULL : __real_malloc(size);
+}
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+    return fails() ? NULL : __real_calloc(count, size);
+}
+
+void *__wrap_realloc(void *memory, size_t size)
+{
+    return fails() ? NULL : __real_realloc(memory, size);
+}
+
+char *__wrap_strndup(const char *text, size_t len)
+{
+    return fails() ? NULL : __real_strndup(text, len);
+}
+
+/* PCRE2 does not tell a limit from a failure. */
+static bool is_regex_without_memory(const struct fault *fault)
+{
+    return strstr(fault->message, "a regular expression needs more memory") != NULL;
+}
+
+/*
+ * Whichever allocation fails, the answer is that there is no memory; never other rows. What does
+ * not depend on the memory is answered all the same.
+ */
+static void case_starve(const struct query_case *test, void *context)
+{
+    struct tally *tally = context;
+    struct container container;
+
+    if (test->is_not_in_memory)
+        return;
+    container_load(&container, test->settings);
+    struct query_run run = run_of(test, &container);
+    struct fault fault = {0};
+    run.page = test->line % 3;
+    failing = allocations = 0;
+    cJSON_Delete(query_run(&run, &fault));
+    size_t count = allocations;
+    for (size_t at = 1; at <= count; at++) {
+        fault = (struct fault){0};
+        failing = at;
+        allocations = 0;
+        cJSON *rows = query_run(&run, &fault);
+        failing = 0;
+        if (fault.status != 503 && !is_regex_without_memory(&fault) &&
+            !answer_is(test, rows, &fault)) {
+            print_error("%s:%u: %s\n    allocation %zu of %zu: %u %s\n", test->file, test->line,
+                        test->query, at, count, fault.status, fault.message);
+            tally->wrong++;
+        }
+        cJSON_Delete(rows);
+    }
+    arena_finish(&container.arena);
+}
+
+static void every_case_bears_failing_memory(void **state)
+{
+    struct tally tally = {0};
+
+    (void) state;
+    for (size_t i = 0; i < file_count; i++)
+        query_cases_read(files[i], case_starve, &tally);
+    assert_int_equal(tally.wrong, 0);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_case_is_answered),
+        cmocka_unit_test(every_case_bears_failing_memory),
     };
 
     if (argc < 2)

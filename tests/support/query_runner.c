@@ -89,16 +89,20 @@ static bool rows_each(struct runner *runner, const struct ast_query *query, each
 /* ---- Results ---- */
 
 /* As the service prints it, and a client reads it. */
-static void result_add(cJSON *results, const cJSON *value)
+static bool result_add(struct runner *runner, cJSON *results, const cJSON *value)
 {
     struct buf text = {0};
 
     value_print(&text, value);
-    assert(!text.has_failed);
+    if (text.has_failed) {
+        buf_finish(&text);
+        return fault_set_oom(runner->fault);
+    }
     cJSON *copy = cJSON_ParseWithLength(text.ptr, text.len);
     assert(copy != NULL);
     cJSON_AddItemToArray(results, copy);
     buf_finish(&text);
+    return true;
 }
 
 static bool row_collect(struct runner *runner, struct rows *rows, uint64_t rid, uint64_t row,
@@ -107,9 +111,7 @@ static bool row_collect(struct runner *runner, struct rows *rows, uint64_t rid, 
     const cJSON *value = rows_project(rows);
 
     (void) rid, (void) row;
-    if (value != NULL)
-        result_add(context, value);
-    return !runner->eval.has_failed;
+    return !runner->eval.has_failed && (value == NULL || result_add(runner, context, value));
 }
 
 /* ---- Groups ---- */
@@ -126,10 +128,8 @@ static bool groups_collect(struct runner *runner, struct groups *groups, cJSON *
     for (size_t i = 0; i < groups_count(groups); i++) {
         eval_item(&runner->eval, NULL);
         const cJSON *value = groups_project(groups, &runner->eval, i);
-        if (runner->eval.has_failed)
+        if (runner->eval.has_failed || (value != NULL && !result_add(runner, results, value)))
             return false;
-        if (value != NULL)
-            result_add(results, value);
     }
     return true;
 }
@@ -177,7 +177,9 @@ static bool row_sort(struct runner *runner, struct rows *rows, uint64_t rid, uin
     const cJSON *value = rows_project(rows);
     if (value != NULL) {
         value_print(&payload, value);
-        is_sound = topk_add(topk, &position, buf_slice(&payload), runner->fault);
+        is_sound = payload.has_failed
+                       ? fault_set_oom(runner->fault)
+                       : topk_add(topk, &position, buf_slice(&payload), runner->fault);
     }
     buf_finish(&payload);
     return is_sound && !runner->eval.has_failed;
@@ -346,13 +348,15 @@ cJSON *query_run(const struct query_run *run, struct fault *fault)
         check_query(&runner.arena, &query, &input, fault)) {
         const cJSON **slots = arena_alloc(&runner.arena, query.slot_count * sizeof(*slots));
 
-        assert(slots != NULL);
         eval_init(&runner.eval, &runner.arena, slots, fault);
         runner.eval.policies = run->policies;
         runner.eval.now_us = run->now_us;
         runner.eval.seed = 1;
         runner.eval.regexes = &regexes;
-        results = results_of(&runner, &query);
+        if (slots != NULL)
+            results = results_of(&runner, &query);
+        else
+            fault_set_oom(fault);
     }
     arena_finish(&runner.arena);
     return results;
