@@ -243,11 +243,8 @@ static bool narrow_scope(struct items_query *self, struct call *call)
 static bool make_where(struct items_query *self, struct call *call)
 {
     const struct ast_query *query = query_of_items(self);
-    const struct rid rid = {.type = RID_CONTAINER,
-                            .database = call->container->database_number,
-                            .owner = call->container->number};
     struct emit emit = {.arena = &call->op.arena,
-                        .container = &rid,
+                        .container = &self->container,
                         .now_us = self->eval.now_us,
                         .is_limited = !groups_are_needed(query)};
 
@@ -310,10 +307,13 @@ static enum op_next query_begin(struct op *op)
         return OP_FAILED;
     if (self->mode == &query_ordered_mode)
         return self->is_full ? op_again(op, query_reply) : query_order(op);
+    if (self->mode == &query_groups_mode && !query_parts_prepare(self, call))
+        return OP_FAILED;
     if (!self->mode->begin(self, call, self->is_resumed ? &self->from : NULL) ||
         !query_stages_begin(self, call))
         return OP_FAILED;
-    return query_walk(op);
+    return self->mode == &query_groups_mode && self->parts_sql != NULL ? query_parts(op)
+                                                                       : query_walk(op);
 }
 
 /* Find the row that the continuation names: the sort values are its own. */
@@ -386,6 +386,10 @@ static enum op_next query_aim(struct op *op)
     self->gone = query_aim;
     self->begin = query_begin;
     self->next = query_reply;
+    self->is_streamed = false;
+    self->container = (struct rid){.type = RID_CONTAINER,
+                                   .database = call->container->database_number,
+                                   .owner = call->container->number};
     self->count = 0;
     self->chunks = 0;
     self->has_more = self->is_in_item = false;

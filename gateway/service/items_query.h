@@ -7,11 +7,13 @@
  *     items_query_rows.c     rows as they come
  *     items_query_order.c    ORDER BY in SQL: the first items beyond the last page
  *     items_query_top.c      ORDER BY: the first rows beyond the last page
+ *     items_query_parts.c    GROUP BY, aggregates, DISTINCT in SQL, where it can
  *     items_query_groups.c   GROUP BY, aggregates, DISTINCT: the first groups beyond the last page
  */
 #ifndef ORRERY_SERVICE_ITEMS_QUERY_H
 #define ORRERY_SERVICE_ITEMS_QUERY_H
 
+#include "query/emit.h"
 #include "query/eval.h"
 #include "query/filter.h"
 #include "query/order_sql.h"
@@ -86,6 +88,10 @@ struct items_query {
     struct sql where;       /* what the scan is narrowed to */
     struct slice condition; /* its text */
     unsigned where_params;
+    struct rid container; /* resource id of the container */
+    bool is_streamed;     /* parts in SQL would not do */
+    struct emit_groups parts;
+    const char *parts_sql;  /* NULL: rows are gathered */
     struct order_sql order; /* when SQL can make it */
     bool has_order;
     bool is_plain;              /* only the scope is SQL's */
@@ -156,6 +162,13 @@ op_step query_order;
 
 /* Keep what the row at hand is ordered by in self->from.state; false with a fault. */
 bool query_order_state(struct items_query *self, struct call *call) MUST_CHECK;
+
+/* Make the statement of a query whose groups SQL can add up, or leave self->parts_sql NULL. Fault
+ * 503. */
+bool query_parts_prepare(struct items_query *self, struct call *call) MUST_CHECK;
+
+/* Send it, and make the page of what it gives. */
+op_step query_parts;
 
 /* PostgreSQL cannot compute the statement: start over, without compiled conditions. */
 op_step query_without_sql;

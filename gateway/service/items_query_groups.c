@@ -65,6 +65,9 @@ static bool groups_finish_page(struct items_query *self, struct call *call)
         if (value != NULL && !query_skips(self) && !query_append(self, value))
             break;
     }
+    /* Who adds up does not know of how many items: a result counts as one. */
+    self->matched_items = self->count;
+    self->matched_bytes = 0;
     self->has_more = at < count || groups_are_cut(self->groups);
     if (at > 0 && self->has_more) {
         struct digest last = groups_digest(self->groups, at - 1);
