@@ -39,6 +39,19 @@ static void free_query(void *object)
 
 /* ---- what was asked ---- */
 
+/* The Java SDK asks for pages of TOP's size at most, and so for none with TOP 0. */
+static bool read_page_size(struct items_query *self, struct call *call)
+{
+    const struct headers *headers = &call->request.headers;
+
+    if (slice_equals_text(slice_trim(headers->at[HEADER_MAX_ITEM_COUNT]), "0")) {
+        self->limit = QUERY_PAGE_DEFAULT;
+        return true;
+    }
+    return header_max_item_count(headers, QUERY_PAGE_DEFAULT, QUERY_PAGE_MAX, &self->limit,
+                                 &call->op.fault);
+}
+
 static bool read_token_limit(struct items_query *self, struct call *call)
 {
     struct slice text = slice_trim(call->request.headers.at[HEADER_TOKEN_LIMIT_KB]);
@@ -107,9 +120,7 @@ enum op_next items_query(struct op *op)
     self->begun_us = clock_monotonic_us();
     self->page_end_us = self->begun_us + QUERY_PAGE_MS * 1000;
     if (!scan_init(&self->scan, op) || !consistency_parse(&self->consistency, call) ||
-        !header_max_item_count(&call->request.headers, QUERY_PAGE_DEFAULT, QUERY_PAGE_MAX,
-                               &self->limit, &op->fault) ||
-        !read_token_limit(self, call) ||
+        !read_page_size(self, call) || !read_token_limit(self, call) ||
         !query_body_parse(&op->arena, call->request.body, &self->spec, &op->fault))
         return OP_FAILED;
     arena_init(&self->arena, QUERY_ITEM_BYTES_MAX);

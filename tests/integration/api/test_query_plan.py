@@ -233,6 +233,14 @@ def test_refusals(client, path, body, message):
     assert message in answer.json["message"], answer.json
 
 
+def test_pages_of_none(client, path):
+    """The Java SDK asks for pages of 0 rows with TOP 0."""
+    answer = client.post(f"{path}/docs", {"query": "SELECT TOP 0 * FROM c"}, headers={
+        "x-ms-documentdb-isquery": "True", "x-ms-documentdb-query-enablecrosspartition": "True", "x-ms-max-item-count": "0"})
+    assert answer.status == 200
+    assert answer.json["Documents"] == [] and answer.header("x-ms-continuation") is None
+
+
 def test_no_container(client, database):
     answer = plan(client, f"{database}/colls/none", "SELECT * FROM c")
     assert answer.status == 404

@@ -227,6 +227,7 @@ final class Queries {
         same(numbersOf("SELECT VALUE c.n FROM c ORDER BY c.n OFFSET @o LIMIT @l", "@o", 38, "@l", 9), List.of(38, 39));
         same(numbersOf("SELECT TOP @top VALUE c.n FROM c", "@top", 9).size(), 9);
         same(numbersOf("SELECT VALUE c.n FROM c OFFSET 30 LIMIT 20").size(), 10);
+        same(numbersOf("SELECT TOP 0 VALUE c.n FROM c"), List.of());
     }
 
     private void pages() throws Exception {
