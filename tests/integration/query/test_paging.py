@@ -1,5 +1,6 @@
 """Continuations of queries: while others write, after a crash, in another gateway, within a client's limits."""
 
+import http.client
 import json
 import random
 import threading
@@ -36,9 +37,9 @@ def page(client, path, text, token=None, size=3, **headers):
     return answer.json["Documents"], answer.header("x-ms-continuation")
 
 
-def pages(client, path, text, size=3, between=None, **headers):
-    """All rows; between(n) runs after each page."""
-    rows, token = page(client, path, text, None, size, **headers)
+def pages(client, path, text, size=3, between=None, token=None, **headers):
+    """All rows, or those from a continuation on; between(n) runs after each page."""
+    rows, token = page(client, path, text, token, size, **headers)
     count = 1
     while token:
         if between:
@@ -167,16 +168,14 @@ def test_after_a_crash_and_in_another_gateway(postgres):
         with Gateway(postgres, region="West US", ordinal=2) as second:
             other = second.client()
             for name, (rows, token) in begun.items():
-                more, token = page(other, path, QUERIES[name], token, size=1000)
-                assert token is None and rows + more == wholes[name], name
+                assert rows + pages(other, path, QUERIES[name], size=1000, token=token) == wholes[name], name
             other.close()
         client.close()
         first.kill9()
         first.start()
         client = first.client()
         for name, (rows, token) in begun.items():
-            more, token = page(client, path, QUERIES[name], token, size=1000)
-            assert token is None and rows + more == wholes[name], name
+            assert rows + pages(client, path, QUERIES[name], size=1000, token=token) == wholes[name], name
         client.close()
 
 
@@ -235,6 +234,57 @@ def test_tokens_within_the_clients_limit(client):
             ids = [int(row["id"]) for row in rows]
             wanted = sorted(range(12), key=lambda n: (n % 3, n), reverse="DESC" in text)
             assert ids == wanted, text
+
+
+@pytest.mark.parametrize("name", QUERIES)
+def test_the_item_at_which_a_page_ended_is_there_no_more(client, name):
+    """The place in the order is kept, not the item."""
+    path = make(client, "50000")
+    kept = {item["id"]: item for item in map(mixed, range(30))}
+    for item in kept.values():
+        put(client, path, item)
+    rows, token = page(client, path, QUERIES[name], size=4)
+    while token:
+        last = kept.pop(rows[-1]["id"], None)
+        if last:
+            assert client.delete(f"{path}/docs/{last['id']}", pk=[last["pk"]]).status == 204
+        more, token = page(client, path, QUERIES[name], token, size=4)
+        rows += more
+    found = [(row["id"], row["n"]) for row in rows]
+    assert len(found) == len(set(found))
+    assert {(i["id"], n) for i in kept.values() for n in (i["list"] if name == "joined" else [i["n"]])} <= set(found)
+
+
+def test_killed_while_it_answers(postgres):
+    """Whoever asks the same page again after a crash gets it."""
+    running = Gateway(postgres).start()
+    try:
+        client = running.client()
+        path = make(client, "50000")
+        for n in range(40):
+            put(client, path, mixed(n))
+        wholes = {name: pages(client, path, text, size=1000) for name, text in QUERIES.items()}
+        for name, text in QUERIES.items():
+            killer = threading.Timer(0.05, running.kill9)
+            killer.start()
+            rows, token, is_first = [], None, True
+            while token or is_first:
+                try:
+                    more, token = page(client, path, text, token, size=1)
+                except (OSError, http.client.HTTPException):
+                    killer.join()
+                    client.close()
+                    running.start()
+                    client = running.client()
+                    continue
+                rows, is_first = rows + more, False
+            killer.join()
+            if running.process is None:
+                running.start()
+                client = running.client()
+            assert rows == wholes[name], name
+    finally:
+        running.stop()
 
 
 def test_pages_are_bounded_in_bytes(client):
