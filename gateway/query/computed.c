@@ -106,7 +106,7 @@ static bool member(struct slice object, struct slice name, struct arena *arena, 
 static bool property_load(struct computed_properties *computed, struct computed_property *property,
                           struct slice element, struct arena *arena, struct fault *fault)
 {
-    struct slice text;
+    struct slice text = {0};
 
     if (!member(element, SLICE_LITERAL("name"), arena, &property->name, fault) ||
         !member(element, SLICE_LITERAL("query"), arena, &text, fault))
