@@ -12,6 +12,8 @@
  * the predicate is true, by containment and by ranges of (rank, key), so that indexes serve it; it
  * may stand where nothing else matters: at the top of WHERE, below AND and OR, inside EXISTS.
  *
+ * What a query is ordered by, query/order_sql.h makes.
+ *
  * The statements are about one container: a row of its table is called `i`. Helper functions are in
  * schema/0006_query_functions.sql, where the order of values (rank and key) is explained.
  *
@@ -64,69 +66,6 @@ enum emit_form {
  * memory that ran out is remembered in sql
  */
 enum emit_form emit_where(struct emit *emit, const struct ast_query *query, struct sql *sql);
-
-/* ---- ORDER BY ---- */
-
-struct emit_order_key;
-
-/*
- * Paths by which the items are ordered: memory of the arena. Arrays are all equal, as are objects,
- * and strings whose first 200 characters are: those follow by rid.
- */
-struct emit_order {
-    struct arena *arena;
-    unsigned count;
-    const struct emit_order_key *keys;
-    bool is_descending; /* the first key, and with it the items (rid) inside equal keys */
-    bool is_mixed;      /* others go the other way */
-};
-
-/* Where a page begins. */
-enum emit_beyond {
-    EMIT_BEYOND_RID,  /* after the item with that rid, among those of equal keys */
-    EMIT_FROM_RID,    /* with that item */
-    EMIT_FROM_KEYS,   /* with the first item of these keys */
-    EMIT_BEYOND_KEYS, /* after the last item of these keys */
-};
-
-struct emit_position {
-    enum emit_beyond beyond;
-    const cJSON *const *values; /* one per key; NULL is undefined; of an array or object only the
-                                   type matters, of a string the first 200 characters */
-    struct slice rid;           /* SQL of the rid (bigint), where one is named */
-};
-
-/*
- * Prepare the order of a query. False when SQL cannot order so, or by something else than the item.
- * has_index tells whether a btree gives that order.
- */
-bool emit_order(struct emit *emit, const struct ast_query *query, struct emit_order *order,
-                bool *has_index);
-
-/*
- * Append a select of one page of one range, in parentheses, for a FROM or a LATERAL:
- *
- *     (select <columns>, <keys> from <from> where <where> [and beyond the position]
- *      order by <keys>, i.rid limit <limit>)
- *
- * columns    SQL such as "i.rid, i.body"; one of them is named rid
- * where      SQL; names the range
- * position   NULL for the first page
- * limit      SQL
- *
- * Columns r1, k1, r2, k2, … (smallint, jsonb) are added, the ranks and keys of the row. With mixed
- * directions the select is a union of one select per prefix, each of which an index serves.
- */
-void emit_order_page(const struct emit_order *order, struct slice columns, struct slice from,
-                     struct slice where, const struct emit_position *position, struct slice limit,
-                     struct sql *sql);
-
-/*
- * Append the list for an ORDER BY over such pages, "p.r1, p.k1, p.r2 desc, p.k2 desc" for the alias
- * p. Pages of several ranges are merged by it, then by the range's position, then by rid
- * (descending when the order is_descending).
- */
-void emit_order_list(const struct emit_order *order, const char *alias, struct sql *sql);
 
 /* ---- GROUP BY, DISTINCT, aggregates ---- */
 

@@ -104,8 +104,10 @@ static bool is_constant(struct emitter *emitter, const struct ast *node)
     case AST_LAST:
         return false;
     case AST_CALL:
+        /* What looks at policies of the container is no constant here; chance is none at all. */
         if (node->is_udf || node->function->evaluate == NULL ||
-            strcmp(node->function->name, "RAND") == 0)
+            node->function->evaluate == function_rand ||
+            (node->function->kind != FUNCTION_SCALAR && node->function->kind != FUNCTION_VOLATILE))
             return false;
         break;
     default:
@@ -126,6 +128,7 @@ static bool fold(struct emitter *emitter, const struct ast *node, const cJSON **
     struct eval eval;
 
     eval_init(&eval, emitter->emit->arena, NULL, &fault);
+    eval.now_us = emitter->emit->now_us;
     *value = eval_expression(&eval, node);
     return !eval.has_failed;
 }

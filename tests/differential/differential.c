@@ -15,6 +15,7 @@
 #include "query/emit.h"
 #include "query/groups.h"
 #include "query/parser.h"
+#include "query/order_sql.h"
 #include "query/rows.h"
 #include "query/sort.h"
 #include "query/text.h"
@@ -29,6 +30,7 @@
 #define ITEMS 40
 /* Queries over the same items. */
 #define ROUND 100
+#define NOW_US 1000010000000
 #define ARENA_BYTES (64u << 20)
 
 static const struct rid container = {
@@ -183,9 +185,11 @@ static bool check_begin(struct check *check, struct bench *bench, const char *te
         arena_alloc(&check->arena, (check->query.slot_count + 1) * sizeof(*slots));
     assert(slots != NULL);
     eval_init(&check->eval, &check->arena, slots, &check->fault);
+    check->eval.now_us = NOW_US;
     check->emit = (struct emit){.arena = &check->arena,
                                 .container = &container,
                                 .indexes = bench->indexes,
+                                .now_us = NOW_US,
                                 .is_limited = bench->is_limited};
     bool has_sql = sql_init(&check->sql, &check->arena, 0);
     assert(has_sql);
@@ -253,16 +257,16 @@ static bool filter_differs(struct check *check)
 
 /* ---- ORDER BY ---- */
 
-/* What the keys of one item are, cut as those of the indexes. */
+/* What the keys of one item are, as far as SQL tells them apart. */
 struct ordered {
     unsigned rid;
     unsigned count;
-    bool is_descending[8];
-    struct sort_value keys[8];
-    const cJSON *values[8];
+    bool is_blurred;
+    bool is_descending[TOPK_KEYS_MAX];
+    struct sort_value keys[TOPK_KEYS_MAX];
 };
 
-static void key_cut(struct sort_value *key)
+static void key_blur(struct sort_value *key, bool *is_blurred)
 {
     size_t at = 0;
 
@@ -270,6 +274,7 @@ static void key_cut(struct sort_value *key)
         memset(&key->digest, 0, sizeof(key->digest));
     for (unsigned i = 0; key->rank == VALUE_STRING && i < 200 && at < key->text.len; i++)
         (void) text_next(key->text, &at);
+    *is_blurred = *is_blurred || key->rank >= VALUE_ARRAY || at >= 200;
     if (key->rank == VALUE_STRING)
         key->text.len = at;
 }
@@ -281,108 +286,112 @@ static struct ordered ordered_of(struct check *check, size_t number)
     eval_item(&check->eval, check->bench->items[number]);
     for (const struct ast_order *order = check->query.order_by; order != NULL;
          order = order->next) {
-        ordered.values[ordered.count] = eval_output(&check->eval, order->expression);
-        ordered.keys[ordered.count] = sort_value_of(ordered.values[ordered.count]);
-        key_cut(&ordered.keys[ordered.count]);
+        struct sort_value *key = &ordered.keys[ordered.count];
+
+        *key = sort_value_of(eval_output(&check->eval, order->expression));
+        key_blur(key, &ordered.is_blurred);
         ordered.is_descending[ordered.count++] = order->is_descending;
     }
     return ordered;
 }
 
-static int keys_compare(const struct ordered *a, const struct ordered *b)
-{
-    for (unsigned i = 0; i < a->count; i++) {
-        int order = sort_value_compare(&a->keys[i], &b->keys[i]);
-
-        if (order != 0)
-            return a->is_descending[i] ? -order : order;
-    }
-    return 0;
-}
-
-static int rids_compare(const struct ordered *a, const struct ordered *b)
-{
-    int order = (a->rid > b->rid) - (a->rid < b->rid);
-
-    return a->is_descending[0] ? -order : order;
-}
-
 static int ordered_compare(const void *a, const void *b)
 {
-    int order = keys_compare(a, b);
+    const struct ordered *x = a, *y = b;
+    int order = 0;
 
-    return order != 0 ? order : rids_compare(a, b);
+    for (unsigned i = 0; order == 0 && i < x->count; i++) {
+        order = sort_value_compare(&x->keys[i], &y->keys[i]);
+        order = x->is_descending[i] ? -order : order;
+    }
+    if (order != 0)
+        return order;
+    order = (x->rid > y->rid) - (x->rid < y->rid);
+    return x->is_descending[0] ? -order : order;
 }
 
-static bool is_beyond(const struct ordered *item, const struct ordered *at, enum emit_beyond beyond)
+/* The page that begins behind `at`, or the first; the number of items. */
+static int page_expect(struct check *check, const struct ordered *at, struct ordered *expected)
 {
-    int keys = keys_compare(item, at);
+    int count = 0;
 
-    switch (beyond) {
-    case EMIT_BEYOND_RID:
-        return ordered_compare(item, at) > 0;
-    case EMIT_FROM_RID:
-        return ordered_compare(item, at) >= 0;
-    case EMIT_FROM_KEYS:
-        return keys >= 0;
-    default:
-        return keys > 0;
+    for (size_t i = 0; i < (size_t) cJSON_GetArraySize(check->bench->documents); i++) {
+        int kept = keeps(check, i);
+        struct ordered item = ordered_of(check, i);
+
+        if (kept < 0)
+            return -1;
+        if (kept == 1 && (at == NULL || ordered_compare(&item, at) > 0))
+            expected[count++] = item;
     }
+    qsort(expected, (size_t) count, sizeof(*expected), ordered_compare);
+    return count < (int) check->bench->page ? count : (int) check->bench->page;
+}
+
+static void page_append(struct check *check, const struct order_sql *order,
+                        const struct ordered *at)
+{
+    struct sql *sql = &check->sql;
+    struct slice where = sql_take(sql);
+    char bound[32];
+
+    buf_append_text(&sql->text, "select i.rid");
+    order_sql_columns(order, sql);
+    buf_append_text(&sql->text, ", ");
+    struct slice columns = sql_take(sql);
+    order_sql_blurred(order, sql);
+    struct slice blurred = sql_take(sql);
+    buf_append_text(&sql->text, "select rid, ");
+    buf_append_slice(&sql->text, blurred);
+    buf_append_text(&sql->text, " from (");
+    buf_append_slice(&sql->text, columns);
+    buf_append_text(&sql->text, "1 from orrery.items_1 i where ");
+    buf_append_slice(&sql->text, where);
+    if (at != NULL) {
+        snprintf(bound, sizeof(bound), "%u::bigint", at->rid);
+        buf_append_text(&sql->text, " and ");
+        order_sql_beyond(order, at->keys, slice_from_text(bound), sql);
+    }
+    buf_append_text(&sql->text, " order by ");
+    order_sql_list(order, sql);
+    buf_printf(&sql->text, ", rid%s limit %zu) p order by ",
+               order->keys[0].is_descending ? " desc" : "", check->bench->page);
+    order_sql_list(order, sql);
+    buf_append_text(&sql->text, order->keys[0].is_descending ? ", rid desc" : ", rid");
 }
 
 /* A page from a random position on. */
 static bool order_differs(struct check *check)
 {
     struct bench *bench = check->bench;
-    size_t items = (size_t) cJSON_GetArraySize(bench->documents), count = 0;
-    struct ordered expected[ITEMS], at = {0};
-    struct emit_order order;
-    struct emit_position position = {.beyond = (enum emit_beyond)(bench->choice % 4)};
-    bool has_index, has_position = bench->choice % 5 != 0 && items > 0, differs = false;
-    char rid[32], limit[32];
+    size_t items = (size_t) cJSON_GetArraySize(bench->documents);
+    struct ordered expected[ITEMS], at;
+    struct order_sql order;
+    bool has_position = bench->choice % 5 != 0 && items > 0, differs = false;
 
-    if (!emit_order(&check->emit, &check->query, &order, &has_index))
+    if (!order_sql_prepare(&order, &check->query, &check->arena))
         return complain(bench, "no order");
     bench->ordered++;
     if (has_position) {
         at = ordered_of(check, bench->choice % items);
-        position.values = at.values;
-        snprintf(rid, sizeof(rid), "%u::bigint", at.rid);
-        position.rid = slice_from_text(rid);
+        has_position = !at.is_blurred;
     }
-    for (size_t i = 0; i < items; i++) {
-        int kept = keeps(check, i);
-        struct ordered item = ordered_of(check, i);
-
-        if (kept < 0)
-            return false;
-        if (kept == 1 && (!has_position || is_beyond(&item, &at, position.beyond)))
-            expected[count++] = item;
-    }
-    qsort(expected, count, sizeof(*expected), ordered_compare);
-    if (count > bench->page)
-        count = bench->page;
-    if (emit_where(&check->emit, &check->query, &check->sql) != EMIT_EXACT)
+    int count = page_expect(check, has_position ? &at : NULL, expected);
+    if (count < 0 || emit_where(&check->emit, &check->query, &check->sql) != EMIT_EXACT)
         return false;
-    struct slice where = sql_take(&check->sql);
-    snprintf(limit, sizeof(limit), "%zu", bench->page);
-    buf_append_text(&check->sql.text, "select p.rid from ");
-    emit_order_page(&order, SLICE_LITERAL("i.rid, i.body"), SLICE_LITERAL("orrery.items_1 i"),
-                    where, has_position ? &position : NULL, slice_from_text(limit), &check->sql);
-    buf_append_text(&check->sql.text, " p order by ");
-    emit_order_list(&order, "p", &check->sql);
-    buf_append_text(&check->sql.text, order.is_descending ? ", p.rid desc" : ", p.rid");
+    page_append(check, &order, has_position ? &at : NULL);
     PGresult *result = check_ask(check);
     if (result == NULL)
         return true;
-    if ((size_t) PQntuples(result) != count)
-        differs = complain(bench, "%d items instead of %zu", PQntuples(result), count);
-    for (size_t i = 0; !differs && i < count; i++) {
-        unsigned found = (unsigned) atoi(PQgetvalue(result, (int) i, 0));
+    if (PQntuples(result) != count)
+        differs = complain(bench, "%d items instead of %d", PQntuples(result), count);
+    for (int i = 0; !differs && i < count; i++) {
+        unsigned found = (unsigned) atoi(PQgetvalue(result, i, 0));
 
         if (found != expected[i].rid)
-            differs =
-                complain(bench, "place %zu: item %u instead of %u", i, found, expected[i].rid);
+            differs = complain(bench, "place %d: item %u instead of %u", i, found, expected[i].rid);
+        else if (expected[i].is_blurred && PQgetvalue(result, i, 1)[0] != 't')
+            differs = complain(bench, "item %u is not marked", found);
     }
     PQclear(result);
     return differs;

@@ -90,9 +90,22 @@ static unsigned scope_count;
     "aaaaaaaa"
 #define LONG_TEXT LONG_A LONG_A
 
-static const char *const numbers[] = {"0",      "1",      "2",   "3",     "-1",
-                                      "1.5",    "-2.5",   "10",  "1e308", "-1e308",
-                                      "1e-200", "5e-324", "0.1", "1e16",  "@n"};
+static const char *const numbers[] = {"0",
+                                      "1",
+                                      "2",
+                                      "3",
+                                      "-1",
+                                      "1.5",
+                                      "-2.5",
+                                      "10",
+                                      "1e308",
+                                      "-1e308",
+                                      "1e-200",
+                                      "5e-324",
+                                      "GetCurrentTimestamp()",
+                                      "0.1",
+                                      "1e16",
+                                      "@n"};
 static const char *const strings[] = {
     "'a'",   "'ab'",  "'abc'", "'b'",        "''",        "\"it's\"",        "'a\\\\b'",
     "'a%b'", "'a_b'", "'é'",   "'😀'",        "'\\uFFFD'", "'" LONG_TEXT "'", "'" LONG_TEXT "x'",

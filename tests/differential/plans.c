@@ -11,6 +11,7 @@
 
 #include "query/check.h"
 #include "query/emit.h"
+#include "query/order_sql.h"
 #include "query/parser.h"
 
 #include <assert.h>
@@ -67,8 +68,8 @@ static const struct question questions[] = {
     {"keyset page of a composite order, directions mixed",
      "SELECT * FROM c ORDER BY c.kind, c.score DESC",
      ORDER_BEYOND,
-     {"Index Scan using items_2_mixed", "Append"},
-     {seq_scan}},
+     {"Index Scan using items_2_mixed"},
+     {seq_scan, sort}},
     {"array contains",
      "SELECT * FROM c WHERE ARRAY_CONTAINS(c.tags, 't77')",
      FILTER,
@@ -163,24 +164,29 @@ static void indexes_create(struct server *server)
 static void order_append(struct emit *emit, const struct ast_query *query, bool is_beyond,
                          struct sql *sql)
 {
-    static const cJSON kind = {.type = cJSON_String, .valuestring = (char *) (uintptr_t) "order"};
-    static const cJSON score = {.type = cJSON_Number, .valuedouble = 9000};
-    const cJSON *one[] = {&score}, *two[] = {&kind, &score};
-    struct emit_order order;
-    struct emit_position position = {EMIT_BEYOND_RID, query->order_count > 1 ? two : one,
-                                     SLICE_LITERAL("5000::bigint")};
-    bool has_index;
+    const struct sort_value kind = {.rank = VALUE_STRING, .text = SLICE_LITERAL("order")};
+    const struct sort_value score = {.rank = VALUE_NUMBER, .number = 9000};
+    struct sort_value values[] = {query->order_count > 1 ? kind : score, score};
+    struct order_sql order;
 
-    bool is_ordered = emit_order(emit, query, &order, &has_index);
-    assert(is_ordered && has_index);
-    buf_append_text(&sql->text, "(" SCOPE " and ");
+    bool is_ordered = order_sql_prepare(&order, query, emit->arena);
+    assert(is_ordered);
+    buf_append_text(&sql->text, "select i.rid");
+    order_sql_columns(&order, sql);
+    buf_append_text(&sql->text, " from orrery.items_2 i where " SCOPE " and ");
+    struct slice before = sql_take(sql);
     emit_where(emit, query, sql);
-    buf_append_char(&sql->text, ')');
     struct slice where = sql_take(sql);
-    buf_append_text(&sql->text, "select * from ");
-    emit_order_page(&order, SLICE_LITERAL("i.rid, i.body"), SLICE_LITERAL("orrery.items_2 i"),
-                    where, is_beyond ? &position : NULL, SLICE_LITERAL("100"), sql);
-    buf_append_text(&sql->text, " p");
+    buf_append_slice(&sql->text, before);
+    buf_append_slice(&sql->text, where);
+    if (is_beyond) {
+        buf_append_text(&sql->text, " and ");
+        order_sql_beyond(&order, values, SLICE_LITERAL("5000::bigint"), sql);
+    }
+    buf_append_text(&sql->text, " order by ");
+    order_sql_list(&order, sql);
+    buf_append_text(&sql->text,
+                    order.keys[0].is_descending ? ", rid desc limit 100" : ", rid limit 100");
 }
 
 static void statement_append(const struct question *question, struct emit *emit,
