@@ -466,6 +466,17 @@ static void rows_of_chance(char *text, size_t size)
              window);
 }
 
+/* FROM that begins inside the item. */
+static void inner_rows_of_chance(char *text, size_t size)
+{
+    snprintf(text, size, "SELECT %s%s FROM %s ORDER BY x.%s%s", chance(4) == 0 ? "DISTINCT " : "",
+             ONE_OF("VALUE x", "x", "VALUE x.q", "*", "x.v, 1 AS one"),
+             ONE_OF("x IN c.t", "c.v AS x", "c.t[0] AS x", "c x",
+                    "(SELECT c.v, c.g AS q FROM c WHERE c.b) AS x",
+                    "(SELECT VALUE c.v FROM c) AS x", "(SELECT VALUE t FROM t IN c.t) x"),
+             ONE_OF("q", "v", "q DESC", "p"), window_of_chance());
+}
+
 static void groups_of_chance(char *text, size_t size)
 {
     const char *window = window_of_chance();
@@ -512,7 +523,9 @@ static void queries_of_chance_hold(void **state)
         struct question question = {.definition = &definition};
         cJSON *items = items_of_chance();
 
-        if (chance(2) == 0)
+        if (chance(6) == 0)
+            inner_rows_of_chance(text, sizeof(text));
+        else if (chance(2) == 0)
             rows_of_chance(text, sizeof(text));
         else
             groups_of_chance(text, sizeof(text));
