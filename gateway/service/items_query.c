@@ -250,12 +250,26 @@ static bool narrow_scope(struct items_query *self, struct call *call)
            item_scope_narrow(&self->scope, call, &keyrange);
 }
 
+/* The indexes that every container has whose policy does not say "none". */
+static bool load_indexes(struct items_query *self, struct call *call)
+{
+    static const char everything[] =
+        "{\"indexingMode\":\"consistent\",\"automatic\":true,\"includedPaths\":[{\"path\":\"/*\"}],"
+        "\"excludedPaths\":[]}";
+
+    self->indexes =
+        (struct index_set){.has_containment = call->container->settings.indexing.is_indexed};
+    return index_policy_parse(&self->indexes.contained, slice_from_text(everything),
+                              &call->op.arena, &call->op.fault);
+}
+
 /* What SQL can tell of the filter, and of the scope. */
 static bool make_where(struct items_query *self, struct call *call)
 {
     const struct ast_query *query = query_of_items(self);
     struct emit emit = {.arena = &call->op.arena,
                         .container = &self->container,
+                        .indexes = &self->indexes,
                         .now_us = self->eval.now_us,
                         .is_limited = !groups_are_needed(query)};
 
@@ -407,7 +421,7 @@ static enum op_next query_aim(struct op *op)
     self->matched_items = self->matched_bytes = 0;
     buf_printf(&self->page, "{\"_rid\":\"%s\",\"Documents\":[", call->container->rid);
     self->page_start = self->page.len;
-    if (!compile(self, call) ||
+    if (!compile(self, call) || !load_indexes(self, call) ||
         !resume_read(&self->resume, &op->arena, self->spec.resume, &self->query, &op->fault) ||
         !prepare_eval(self, call) || !item_scope_from_headers(&self->scope, call) ||
         !item_scope_check_access(&self->scope, call) || !make_question(self, call) ||

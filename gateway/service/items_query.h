@@ -88,6 +88,7 @@ struct items_query {
     struct sql where;       /* what the scan is narrowed to */
     struct slice condition; /* its text */
     unsigned where_params;
+    struct index_set indexes;
     struct rid container; /* resource id of the container */
     bool is_streamed;     /* parts in SQL would not do */
     struct emit_groups parts;

@@ -38,8 +38,10 @@ static op_step parts_came;
 
 static bool append_parts(struct items_query *self, struct call *call)
 {
-    struct emit emit = {
-        .arena = &call->op.arena, .container = &self->container, .now_us = self->eval.now_us};
+    struct emit emit = {.arena = &call->op.arena,
+                        .container = &self->container,
+                        .indexes = &self->indexes,
+                        .now_us = self->eval.now_us};
     struct buf *text = &self->where.text;
 
     item_scope_condition(&self->scope, &self->where);

@@ -372,7 +372,7 @@ def test_two_queries_at_once_and_others_between(gateway, client, slow, wide):
         (first, first_s), (second, second_s) = (one.result() for one in running)
     assert first == second == [120]
     assert len(took) > 3, "the long queries were too short to tell"
-    assert max(took) < max(first_s, second_s) / 3
+    assert sorted(took)[len(took) // 2] < max(first_s, second_s) / 3
 
 
 def test_a_query_has_as_much_time_as_a_request(postgres, client, slow):
