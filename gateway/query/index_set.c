@@ -271,8 +271,18 @@ static void append_subtree(struct buf *sql, const struct index_path *path)
     buf_append_char(sql, ']');
 }
 
+/* Members of the item itself; "#-" raises an error where a longer path meets an array. */
+static bool are_members(const struct index_path *paths, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (paths[i].count != 1)
+            return false;
+    }
+    return true;
+}
+
 /*
- * The document without what the rules leave out. Taking out subtrees is quick; for all other shapes
+ * The document without what the rules leave out. Taking out members is quick; for all other shapes
  * there is a function, which costs more per document.
  */
 static void append_contained(struct buf *sql, const char *alias, const struct index_policy *rules)
@@ -283,7 +293,8 @@ static void append_contained(struct buf *sql, const char *alias, const struct in
     size_t count;
 
     arena_init(&arena, 1 << 20);
-    if (index_rules_subtrees(rules, paths, SUBTREES_MAX, &count, &arena)) {
+    if (index_rules_subtrees(rules, paths, SUBTREES_MAX, &count, &arena) &&
+        are_members(paths, count)) {
         buf_append_text(sql, count > 0 ? "(" : "");
         append_column(sql, alias, "doc");
         for (size_t i = 0; i < count; i++)
