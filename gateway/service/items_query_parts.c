@@ -76,9 +76,14 @@ bool query_parts_prepare(struct items_query *self, struct call *call)
     buf_finish(&self->where.text);
     if (!sql_init(&self->where, &call->op.arena, SCAN_PARAMS))
         return fault_set_oom(&call->op.fault);
-    if (append_parts(self, call))
+    if (append_parts(self, call)) {
         self->parts_sql = sql_take(&self->where).ptr;
-    return sql_is_whole(&self->where) || fault_set_oom(&call->op.fault);
+        return sql_is_whole(&self->where) || fault_set_oom(&call->op.fault);
+    }
+    if (!sql_is_whole(&self->where))
+        return fault_set_oom(&call->op.fault);
+    /* The scan's filter was there; it has parameters of its own. */
+    return query_begin_scan(self, call, self->scope.first, 0);
 }
 
 enum op_next query_parts(struct op *op)

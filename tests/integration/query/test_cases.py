@@ -62,3 +62,9 @@ def faults(clients, containers):
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_case(case, request):
     case.check("rest", lambda: request.getfixturevalue("faults"))
+
+
+def test_no_statement_was_refused(faults, gateway):
+    """What SQL cannot say is computed; it is not found out by a statement that fails."""
+    lines = [line for line in gateway.log(10**6).splitlines() if "statement failed" in line or "computed without SQL" in line]
+    assert faults and not lines, "\n".join(lines[:20])
