@@ -67,14 +67,10 @@ static bool read_version(struct pgsession *session, int *version, struct fault *
     return is_good;
 }
 
-static bool check_server(struct pgsession *session, struct fault *fault)
+static bool check_encoding(struct pgsession *session, struct fault *fault)
 {
     char *encoding;
-    int version = pgsession_server_version(session);
 
-    if (version < SCHEMA_SERVER_VERSION_MIN)
-        return fault_set(fault, 500, SUB_NONE, "PostgreSQL %d is too old; %d or newer is needed",
-                         version / 10000, SCHEMA_SERVER_VERSION_MIN / 10000);
     if (!pgsession_value(session, "select current_setting('server_encoding')", NULL, 0, &encoding,
                          fault))
         return false;
@@ -84,6 +80,36 @@ static bool check_server(struct pgsession *session, struct fault *fault)
                   encoding != NULL ? encoding : "");
     free(encoding);
     return is_utf8;
+}
+
+/* Strings in jsonb are ordered as the database orders text, and indexes for queries with them; the
+ * language orders by code points. */
+static bool check_collation(struct pgsession *session, struct fault *fault)
+{
+    char *is_by_code_point;
+
+    if (!pgsession_value(session,
+                         "select jsonb '\"Z\"' < jsonb '\"a\"' and jsonb '\"a b\"' < jsonb '\"aa\"'"
+                         " and jsonb '\"z\"' < jsonb '\"\\u00e9\"'",
+                         NULL, 0, &is_by_code_point, fault))
+        return false;
+    bool is_right = is_by_code_point != NULL && strcmp(is_by_code_point, "t") == 0;
+    if (!is_right)
+        fault_set(fault, 500, SUB_NONE,
+                  "the database does not order text by code points; create it with template0 and "
+                  "lc_collate 'C'");
+    free(is_by_code_point);
+    return is_right;
+}
+
+static bool check_server(struct pgsession *session, struct fault *fault)
+{
+    int version = pgsession_server_version(session);
+
+    if (version < SCHEMA_SERVER_VERSION_MIN)
+        return fault_set(fault, 500, SUB_NONE, "PostgreSQL %d is too old; %d or newer is needed",
+                         version / 10000, SCHEMA_SERVER_VERSION_MIN / 10000);
+    return check_encoding(session, fault) && check_collation(session, fault);
 }
 
 static bool apply(struct pgsession *session, const struct schema_migration *migration,

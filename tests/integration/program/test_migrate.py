@@ -107,6 +107,13 @@ def test_another_encoding_is_refused(orrery, server):
     assert done.returncode == 1 and "UTF8" in done.stderr
 
 
+def test_another_order_of_text_is_refused(orrery, server):
+    with server.connect("postgres", autocommit=True) as connection:
+        connection.execute("create database in_english encoding 'UTF8' locale_provider icu icu_locale 'en' template template0")
+    done = orrery("migrate", "--database", server.conninfo("in_english"))
+    assert done.returncode == 1 and "code points" in done.stderr
+
+
 def test_the_ordinal_is_set_before_the_first_write_and_then_holds(orrery, database):
     assert orrery("migrate", "--database", database, "--ordinal", 3).returncode == 0
     assert rows(database, "select ordinal from orrery.region_self") == [(3,)]
