@@ -322,10 +322,8 @@ begin
 end
 $$;
 
--- Make items_<n>, log_<n> and write_<n>. p_indexed: a GIN index on doc (indexing mode consistent).
--- p_has_ttl: the container has a default lifetime, so all its items expire.
-create function orrery.container_tables(p_number bigint, p_indexed boolean default true, p_has_ttl boolean default false)
-returns void language plpgsql as $$
+-- Make items_<n>, log_<n> and write_<n>. p_has_ttl: the container has a default lifetime, so all its items expire.
+create function orrery.container_tables(p_number bigint, p_has_ttl boolean default false) returns void language plpgsql as $$
 declare
     items text := format('items_%s', p_number);
     log   text := format('log_%s', p_number);
@@ -352,10 +350,6 @@ begin
     execute format('create index %I on orrery.%I (range_id, rid)', items || '_rid', items);
     execute format('create index %I on orrery.%I (range_id, (ts + ttl)) where ttl > 0 and not deleted',
                    items || '_expiry', items);
-    if p_indexed then
-        execute format('create index %I on orrery.%I using gin (doc jsonb_path_ops)
-                        with (fastupdate = on, gin_pending_list_limit = 1024)', items || '_doc', items);
-    end if;
     if p_has_ttl then
         perform orrery.container_ttl_index(p_number);
     end if;

@@ -1,18 +1,19 @@
 -- Databases, containers, users, ...: items of range 0, and what else their changes must do in the same transaction.
 
-select orrery.container_tables(0, p_indexed => false);
+select orrery.container_tables(0);
 
 insert into orrery.ranges (range_id, container, index, epk_min, epk_max, epoch, origin, vector, committed)
 select 0, 0, 0, '', '\xff', t.epoch, s.ordinal, array_fill(0::bigint, array[s.ordinal]), array_fill(0::bigint, array[s.ordinal])
 from orrery.topology t, orrery.region_self s;
 
--- Create a container: its item and its offer (the operations, as for write_0), its tables, its ranges, all or nothing.
+-- Create a container: its item and its offer (the operations, as for write_0), its tables with the indexes that its
+-- policy declares (index_declare), its ranges, all or nothing.
 create function orrery.container_create(
     p_epoch bigint, p_writer bigint, p_sequence bigint, p_now bigint,
     p_txn integer[], p_kind smallint[], p_pk bytea[], p_id text[], p_etag uuid[], p_if_match uuid[],
     p_flags smallint[], p_ttl integer[], p_rid bigint[], p_body text[], p_doc text[],
     p_number bigint, p_epk_min bytea[], p_epk_max bytea[], p_default_ttl integer, p_has_unique_keys boolean,
-    p_indexed boolean)
+    p_index_kind smallint[], p_index_spec text[], p_index_definition text[])
 returns table (n integer, status smallint, substatus integer, lsn bigint, ts bigint, rid bigint, etag uuid,
                epoch bigint, vector bigint[])
 language plpgsql as $$
@@ -28,7 +29,8 @@ begin
     end loop;
     -- a batch sent again finds them there
     if passed and not exists (select from orrery.ranges g where g.container = p_number) then
-        perform orrery.container_tables(p_number, p_indexed, p_default_ttl > 0);
+        perform orrery.container_tables(p_number, p_default_ttl > 0);
+        perform orrery.index_declare(p_number, p_index_kind, p_index_spec, p_index_definition);
         insert into orrery.ranges (range_id, container, index, epk_min, epk_max, epoch, origin, vector, committed,
                                    default_ttl, has_unique_keys)
         select p_number << 12 | (e.n - 1), p_number, e.n - 1, e.epk_min, e.epk_max, m.epoch, m.origin,
@@ -121,6 +123,8 @@ create function orrery.range_lock(p_range bigint) returns void language sql as $
 $$;
 
 -- Remove what dropped containers left: tables, functions, ranges, batches, claims. The number of containers removed.
+-- An index that is being built holds its table, for as long as that takes: the build is cancelled, the container waits
+-- for the next call.
 create function orrery.container_reap(p_limit integer default 1) returns integer language plpgsql as $$
 declare
     number bigint;
@@ -132,10 +136,13 @@ begin
     for number in
         select g.container from orrery.ranges g group by g.container having bool_and(g.state = 'dropped') limit p_limit
     loop
+        continue when orrery.index_cancel(number);
         execute format('drop table if exists orrery.%I, orrery.%I', 'items_' || number, 'log_' || number);
         execute format('drop function if exists orrery.%I, orrery.%I', 'write_' || number, 'clash_' || number);
         delete from orrery.unique_claims c where c.range_id between number << 12 and number << 12 | 4095;
         delete from orrery.batches w where w.range_id between number << 12 and number << 12 | 4095;
+        delete from orrery.query_indexes q where q.container = number;
+        delete from orrery.container_indexing c where c.container = number;
         delete from orrery.ranges g where g.container = number;
         reaped := reaped + 1;
     end loop;

@@ -6,6 +6,7 @@
 
 #include "http/server.h"
 #include "service/throughput.h"
+#include "store/index_builder.h"
 #include "store/upkeep.h"
 
 #include <pthread.h>
@@ -33,6 +34,7 @@ struct process {
     struct throughput throughput; /* used only when it is enforced */
     int https_port, http_port;    /* as bound; CONFIG_PORT_NONE when not served */
     int64_t started_s;            /* wall clock */
+    struct index_builder index_builder;
     unsigned worker_count;
     struct worker *workers;
     int ready_fd; /* eventfd: a worker became ready, or failed */

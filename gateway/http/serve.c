@@ -157,6 +157,7 @@ static void start_draining(struct loop_message *message)
     worker->is_draining = true;
     worker->drain_until_ms = worker->loop.now_ms + worker->process->config->drain_timeout_ms;
     upkeep_stop(&worker->upkeep);
+    index_asks_stop(&worker->service.index_asks);
     server_drain(&worker->server);
     loop_timer_arm(&worker->loop, &worker->poll, 1);
 }
@@ -196,6 +197,7 @@ static bool init_worker(struct process *process, struct worker *worker)
         return false;
     if (!store_init(&worker->service.store, &worker->loop, process->config) || !init_peers(worker))
         return false;
+    index_asks_start(&worker->service.index_asks, &worker->service.store);
     if (worker == process->workers)
         upkeep_start(&worker->upkeep, &worker->service.store);
     loop_timer_arm(&worker->loop, &worker->poll, 0);
@@ -208,9 +210,11 @@ static void finish_worker(struct worker *worker)
         return;
     loop_timer_disarm(&worker->loop, &worker->poll);
     upkeep_stop(&worker->upkeep);
+    index_asks_stop(&worker->service.index_asks);
     server_finish(&worker->server);
     peers_finish(&worker->service.peers);
     store_finish(&worker->service.store);
+    index_asks_finish(&worker->service.index_asks);
     container_cache_finish(&worker->service.containers);
     loop_finish(&worker->loop);
 }
@@ -361,7 +365,8 @@ static int run_process(struct process *process, int signal_fd)
     while (ready < process->worker_count && init_worker(process, &process->workers[ready]))
         ready++;
     unsigned started = ready == process->worker_count ? start_threads(process) : 0;
-    bool is_running = started == process->worker_count;
+    bool is_running = started == process->worker_count &&
+                      index_builder_start(&process->index_builder, process->config->database_url);
     if (is_running)
         watch_signals(process, signal_fd);
     else
@@ -370,6 +375,7 @@ static int run_process(struct process *process, int signal_fd)
     notify_supervisor("STOPPING=1");
     for (unsigned i = 0; i < started; i++)
         loop_post(&process->workers[i].loop, &process->workers[i].drain);
+    index_builder_stop(&process->index_builder);
     for (unsigned i = 0; i < started; i++)
         pthread_join(process->workers[i].thread, NULL);
     for (unsigned i = process->worker_count; i > 0; i--)

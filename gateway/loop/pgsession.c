@@ -159,6 +159,24 @@ bool pgsession_lock(struct pgsession *session, int64_t key, bool is_waiting, boo
     return true;
 }
 
+struct pgcancel *pgsession_cancel_create(struct pgsession *session)
+{
+    return (struct pgcancel *) (void *) PQgetCancel(session->connection);
+}
+
+void pgcancel_send(struct pgcancel *cancel)
+{
+    char message[256];
+
+    if (PQcancel((PGcancel *) (void *) cancel, message, sizeof(message)) == 0)
+        log_debug(NULL, "cancel not sent", "reason=\"%s\"", message);
+}
+
+void pgcancel_free(struct pgcancel *cancel)
+{
+    PQfreeCancel((PGcancel *) (void *) cancel);
+}
+
 bool pgsession_in_transaction(const struct pgsession *session)
 {
     return PQtransactionStatus(session->connection) == PQTRANS_INTRANS;

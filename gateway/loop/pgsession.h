@@ -15,6 +15,7 @@
 
 struct pgsession;
 struct pgrows;
+struct pgcancel;
 
 /*
  * Connect.
@@ -53,6 +54,14 @@ bool pgsession_value(struct pgsession *session, const char *sql, const char *con
  * free. */
 bool pgsession_lock(struct pgsession *session, int64_t key, bool is_waiting, bool *is_locked,
                     struct fault *fault) MUST_CHECK;
+
+/*
+ * A way to end what a session runs, from another thread. It belongs to whoever asked for it and
+ * stays valid after the session; NULL without memory.
+ */
+struct pgcancel *pgsession_cancel_create(struct pgsession *session);
+void pgcancel_send(struct pgcancel *cancel);
+void pgcancel_free(struct pgcancel *cancel); /* NULL is accepted */
 
 /* Is a transaction block open and sound? */
 bool pgsession_in_transaction(const struct pgsession *session);

@@ -444,3 +444,48 @@ bool index_append_definition(struct buf *sql, enum index_kind kind, struct slice
     }
     return fault_set(fault, 500, SUB_NONE, "a stored index is of an unknown kind");
 }
+
+/* ---- What a policy declares ---- */
+
+static bool want(struct index_wanted *wanted, enum index_kind kind, struct buf *spec,
+                 struct arena *arena, struct fault *fault)
+{
+    struct buf definition = {0};
+    char *spec_text = spec->has_failed ? NULL : arena_copy(arena, spec->ptr, spec->len);
+
+    *wanted = (struct index_wanted){.kind = kind, .spec = slice_make(spec_text, spec->len)};
+    buf_finish(spec);
+    if (spec_text == NULL)
+        return fault_set_oom(fault);
+    bool is_made = index_append_definition(&definition, kind, wanted->spec, arena, fault);
+    char *text = definition.has_failed || !is_made
+                     ? NULL
+                     : arena_copy(arena, definition.ptr, definition.len);
+    wanted->definition = slice_make(text, definition.len);
+    buf_finish(&definition);
+    return is_made && (text != NULL || fault_set_oom(fault));
+}
+
+bool index_set_declared(const struct index_policy *policy, struct index_wanted **list,
+                        size_t *count, struct arena *arena, struct fault *fault)
+{
+    *count = 0;
+    *list = arena_alloc(arena, (policy->composite_count + 1) * sizeof(**list));
+    if (*list == NULL)
+        return fault_set_oom(fault);
+    if (policy->is_indexed) {
+        struct buf spec = {0};
+        index_spec_append_rules(&spec, policy);
+        if (!want(&(*list)[(*count)++], INDEX_CONTAINMENT, &spec, arena, fault))
+            return false;
+    }
+    for (size_t i = 0; policy->is_indexed && i < policy->composite_count; i++) {
+        struct buf spec = {0};
+        if (index_composite_held(&policy->composites[i]) == 0)
+            continue;
+        index_spec_append_composite(&spec, &policy->composites[i]);
+        if (!want(&(*list)[(*count)++], INDEX_COMPOSITE, &spec, arena, fault))
+            return false;
+    }
+    return true;
+}

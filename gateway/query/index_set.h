@@ -123,4 +123,14 @@ void index_spec_append_rules(struct buf *spec, const struct index_policy *policy
 bool index_append_definition(struct buf *sql, enum index_kind kind, struct slice spec,
                              struct arena *arena, struct fault *fault) MUST_CHECK;
 
+/* An index to be made. */
+struct index_wanted {
+    enum index_kind kind;
+    struct slice spec, definition; /* terminated, in the arena */
+};
+
+/* The indexes that a policy declares. Fault 503. */
+bool index_set_declared(const struct index_policy *policy, struct index_wanted **list,
+                        size_t *count, struct arena *arena, struct fault *fault) MUST_CHECK;
+
 #endif

@@ -43,6 +43,8 @@
     ROW(HEADER_OFFER_TYPE, "x-ms-offer-type")                                               \
     ROW(HEADER_PARTITION_KEY, "x-ms-documentdb-partitionkey")                               \
     ROW(HEADER_PARTITION_KEY_RANGE_ID, "x-ms-documentdb-partitionkeyrangeid")               \
+    ROW(HEADER_POPULATE_INDEX_METRICS, "x-ms-cosmos-populateindexmetrics")                  \
+    ROW(HEADER_POPULATE_INDEX_METRICS_V2, "x-ms-cosmos-populateindexmetrics-v2")            \
     ROW(HEADER_POPULATE_QUOTA_INFO, "x-ms-documentdb-populatequotainfo")                    \
     ROW(HEADER_POPULATE_QUERY_METRICS, "x-ms-documentdb-populatequerymetrics")              \
     ROW(HEADER_POST_TRIGGER, "x-ms-documentdb-post-trigger-include")                        \

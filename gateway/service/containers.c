@@ -116,13 +116,16 @@ static enum op_next send(struct op *op, op_step *next)
         .has_default_ttl = self->settings.has_default_ttl,
         .default_ttl = self->settings.default_ttl_s,
         .has_unique_keys = self->settings.unique_key_count > 0,
-        .is_indexed = self->settings.indexing.is_indexed,
     };
+    struct index_wanted *indexes;
 
     if (self->resource.change == RESOURCE_REPLACE)
         return metadata_container_replace(store, op, &self->resource.write, &container, next);
-    if (!divide(op, &container))
+    if (!divide(op, &container) ||
+        !index_set_declared(&self->settings.indexing, &indexes, &container.index_count, &op->arena,
+                            &op->fault))
         return OP_FAILED;
+    container.indexes = indexes;
     return metadata_container_create(store, op, &self->resource.write, &container, next);
 }
 
@@ -190,7 +193,8 @@ enum op_next containers_delete(struct op *op)
 
 /* ---- read ---- */
 
-static op_step read_found;    /* may the caller? measure if asked */
+static op_step read_found;    /* may the caller? */
+static op_step read_progress; /* tell how far its indexes are; measure if asked */
 static op_step read_measured; /* add what was measured */
 
 enum op_next containers_read(struct op *op)
@@ -219,7 +223,20 @@ static enum op_next read_found(struct op *op)
                       (struct slice){NULL, 0}, (struct slice){NULL, 0}) ||
         !check_intended(op, &rid))
         return OP_FAILED;
-    reply_header(&call->reply, "x-ms-documentdb-collection-index-transformation-progress", "100");
+    return metadata_ask_progress(&call->service->store, op, rid.owner, read_progress);
+}
+
+static enum op_next read_progress(struct op *op)
+{
+    struct resource *self = op_self(op, struct resource);
+    struct call *call = call_of(op);
+    struct rid rid = resource_rid(self, resource_one(self));
+    int32_t percent;
+
+    if (!metadata_progress(op, &percent))
+        return OP_FAILED;
+    reply_header_i64(&call->reply, &op->arena,
+                     "x-ms-documentdb-collection-index-transformation-progress", percent);
     reply_header(&call->reply, "x-ms-documentdb-collection-lazy-indexing-progress", "-1");
     if (header_is_true(&call->request.headers, HEADER_POPULATE_QUOTA_INFO))
         return metadata_measure(&call->service->store, op, rid.owner, read_measured);

@@ -8,6 +8,7 @@
 #include "loop/loop.h"
 #include "loop/peer.h"
 #include "store/containers.h"
+#include "store/index_asks.h"
 #include "store/store.h"
 
 struct process;
@@ -18,6 +19,7 @@ struct service {
     struct loop *loop;
     const struct config *config;
     struct store store;
+    struct index_asks index_asks;
     struct peers peers; /* gateways of other regions */
     struct container_cache containers;
     struct throughput *throughput; /* the process's; NULL unless it is enforced */

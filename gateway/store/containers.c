@@ -19,7 +19,7 @@
  * keys. */
 static const char find_sql[] =
     "select d.rid, d.id, c.rid, c.id, c.body, r.index, r.epk_min, r.epk_max, "
-    "  co.body, dbo.body "
+    "  co.body, dbo.body, x.indexes "
     "from (select rid, id from orrery.items_0 where range_id = 0 and pk = 'dbs' and not deleted "
     "      and (id = $1 or rid = $2) order by (id = $1) desc limit 1) d "
     "left join lateral (select rid, id, body from orrery.items_0 where range_id = 0 "
@@ -30,6 +30,10 @@ static const char find_sql[] =
     "      and pk = convert_to('offers/' || c.rid, 'UTF8') and not deleted limit 1) co on true "
     "left join lateral (select body from orrery.items_0 where range_id = 0 "
     "      and pk = convert_to('offers/' || d.rid, 'UTF8') and not deleted limit 1) dbo on true "
+    /* what is on its way out comes first: what replaces it counts */
+    "left join lateral (select json_agg(json_build_array(kind, spec) order by state desc)::text "
+    "      as indexes from orrery.query_indexes where container = c.rid "
+    "      and state in ('ready', 'unwanted')) x on true "
     "left join orrery.ranges r on r.container = c.rid and r.state = 'online' order by r.epk_min";
 
 enum {
@@ -42,7 +46,8 @@ enum {
     FOUND_MIN,
     FOUND_MAX,
     FOUND_OFFER,
-    FOUND_DB_OFFER
+    FOUND_DB_OFFER,
+    FOUND_INDEXES
 };
 
 /* ---- the cache ---- */
@@ -222,6 +227,32 @@ static bool keep_throughput(struct container *container, const struct pgio_resul
     return true;
 }
 
+/* A set that is out of date costs time, and nothing else. */
+static bool keep_indexes(struct container *container, const struct pgio_result *result,
+                         struct fault *fault)
+{
+    struct slice list;
+
+    if (pgio_is_null(result, 0, FOUND_INDEXES))
+        return true;
+    if (!keep(container, &list, pgio_value(result, 0, FOUND_INDEXES)))
+        return fault_set_oom(fault);
+    cJSON *tree = cJSON_ParseWithLength(list.ptr, list.len);
+    bool is_kept = tree != NULL || fault_set_oom(fault);
+    for (const cJSON *index = is_kept ? tree->child : NULL; is_kept && index != NULL;
+         index = index->next) {
+        const cJSON *kind = index->child, *spec = kind->next;
+        char *text = arena_copy(&container->arena, spec->valuestring, strlen(spec->valuestring));
+        is_kept = text != NULL
+                      ? index_set_add(&container->indexes, (enum index_kind) kind->valueint,
+                                      slice_from_text(text), slice_make(NULL, 0), &container->arena,
+                                      fault)
+                      : fault_set_oom(fault);
+    }
+    cJSON_Delete(tree);
+    return is_kept;
+}
+
 static bool fill(struct container *container, const struct pgio_result *result,
                  struct slice database_name, struct slice name, struct fault *fault)
 {
@@ -245,7 +276,8 @@ static bool fill(struct container *container, const struct pgio_result *result,
     return keep_throughput(container, result, fault) &&
            container_load(&container->settings, body, &container->arena, fault) &&
            query_policies_load(&container->policies, body, &container->arena, fault) &&
-           computed_load(&container->computed, body, &container->arena, fault);
+           computed_load(&container->computed, body, &container->arena, fault) &&
+           keep_indexes(container, result, fault);
 }
 
 struct container *container_cache_load(struct container_cache *cache, struct op *op,

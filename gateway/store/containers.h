@@ -15,6 +15,7 @@
 #include "model/pkrange.h"
 #include "model/rid.h"
 #include "query/computed.h"
+#include "query/index_set.h"
 #include "query/policies.h"
 
 struct store;
@@ -38,6 +39,7 @@ struct container {
     /* what queries are to know */
     struct query_policies policies;
     struct computed_properties computed;
+    struct index_set indexes; /* that PostgreSQL has */
     struct pkrange *ranges;
     size_t range_count;
 };

@@ -20,6 +20,7 @@ enum metadata_statement {
     STATEMENT_DROP,
     STATEMENT_FIND_RANGES,
     STATEMENT_MEASURE,
+    STATEMENT_PROGRESS,
     STATEMENT_METADATA_END /* feeds.c goes on from here */
 };
 
@@ -89,7 +90,7 @@ static const char number_take_sql[] = "select orrery.number_take($1)";
 /* $1, $3, $4 and $17 to $19, range, batch number and claims of a plain write, are not used here. */
 static const char container_create_sql[] =
     "select * from orrery.container_create($2,null,null,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,"
-    "$20,$21,$22,$23,$24,$25)";
+    "$20,$21,$22,$23,$24,$25,$26,$27)";
 static const char container_replace_sql[] =
     "select * from "
     "orrery.container_replace($2,null,null,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,"
@@ -340,6 +341,22 @@ static void put_write(struct pgparams *params, struct write *write)
     store_write_params(params, 0, 0, clock_unix_s(), &write, 1);
 }
 
+static void put_indexes(struct pgparams *params, const struct metadata_container *container)
+{
+    pgparams_array_begin(params, PG_INT2_ARRAY);
+    for (size_t i = 0; i < container->index_count; i++)
+        pgparams_add_int2(params, (int16_t) container->indexes[i].kind);
+    pgparams_array_end(params);
+    pgparams_array_begin(params, PG_TEXT_ARRAY);
+    for (size_t i = 0; i < container->index_count; i++)
+        pgparams_add_bytes(params, container->indexes[i].spec);
+    pgparams_array_end(params);
+    pgparams_array_begin(params, PG_TEXT_ARRAY);
+    for (size_t i = 0; i < container->index_count; i++)
+        pgparams_add_bytes(params, container->indexes[i].definition);
+    pgparams_array_end(params);
+}
+
 enum op_next metadata_container_create(struct store *store, struct op *op, struct write *write,
                                        const struct metadata_container *container, op_step *next)
 {
@@ -352,7 +369,7 @@ enum op_next metadata_container_create(struct store *store, struct op *op, struc
     put_epks(&params, container->maxs, container->range_count);
     put_ttl(&params, container);
     pgparams_bool(&params, container->has_unique_keys);
-    pgparams_bool(&params, container->is_indexed);
+    put_indexes(&params, container);
     return store_query(store, op, STORE_CHANGES, &create, &params, next);
 }
 
@@ -434,6 +451,27 @@ bool metadata_ranges(struct op *op, const struct metadata_path *path,
         read_range(op->result, row, &(*ranges)[(*range_count)++]);
         *last_index = (uint32_t) pgio_int4(op->result, row, RANGE_LAST_INDEX);
     }
+    return true;
+}
+
+enum op_next metadata_ask_progress(struct store *store, struct op *op, uint32_t container,
+                                   op_step *next)
+{
+    struct pgio_statement progress =
+        statement(STATEMENT_PROGRESS, "select orrery.index_progress($1)");
+    struct pgparams params = {0};
+
+    pgparams_int8(&params, container);
+    return store_query(store, op, STORE_READS, &progress, &params, next);
+}
+
+bool metadata_progress(struct op *op, int32_t *percent)
+{
+    *percent = 100; /* a container that has just gone has nothing left to do */
+    if (!store_check(op, STORE_READS))
+        return false;
+    if (pgio_row_count(op->result) > 0 && !pgio_is_null(op->result, 0, 0))
+        *percent = pgio_int4(op->result, 0, 0);
     return true;
 }
 

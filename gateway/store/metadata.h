@@ -12,6 +12,7 @@
 #define ORRERY_STORE_METADATA_H
 
 #include "model/epk.h"
+#include "query/index_set.h"
 #include "store/store.h"
 #include "store/writes.h"
 
@@ -114,7 +115,8 @@ struct metadata_container {
     bool has_default_ttl;
     int32_t default_ttl;
     bool has_unique_keys;
-    bool is_indexed;
+    const struct index_wanted *indexes; /* that its policy declares */
+    size_t index_count;
 };
 
 /*
@@ -160,6 +162,13 @@ bool metadata_ranges(struct op *op, const struct metadata_path *path,
                      struct metadata found[METADATA_DEPTH_MAX], unsigned *found_count,
                      struct metadata_range **ranges, size_t *range_count,
                      uint32_t *last_index) MUST_CHECK;
+
+/* Ask how far its indexes follow its policy; the next step calls metadata_progress. */
+enum op_next metadata_ask_progress(struct store *store, struct op *op, uint32_t container,
+                                   op_step *next);
+
+/* In percent. */
+bool metadata_progress(struct op *op, int32_t *percent) MUST_CHECK;
 
 /* Measure a container's table; the next step calls metadata_usage. */
 enum op_next metadata_measure(struct store *store, struct op *op, uint32_t container,

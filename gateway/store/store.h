@@ -132,6 +132,7 @@ enum store_statement {
     STATEMENT_CHANGES, /* six: a mode and a kind of scope */
     STATEMENT_PARTITION_DELETE = STATEMENT_CHANGES + 6,
     STATEMENT_UPKEEP,
+    STATEMENT_INDEX_ASK,
     STATEMENT_OTHER /* first of those in metadata.c and feeds.c */
 };
 

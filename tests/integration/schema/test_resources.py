@@ -36,9 +36,9 @@ def create_container(metadata, database, name, ranges=2, default_ttl=None, uniqu
     metadata.sequence = sequence
     bounds = [bytes([n * 256 // ranges]) if n else b"" for n in range(ranges)] + [b"\xff"]
     ops = [Op(EXISTS, database[0], pk=b"dbs", rid=database[1], txn=0),
-           Op(CREATE, name, pk=b"colls/%d" % database[1], rid=number, etag=etag, txn=0),
+           Op(CREATE, name, pk=b"colls/%d" % database[1], rid=number, etag=etag, txn=0, body='{"indexingPolicy":{}}'),
            Op(CREATE, f"offer{number}", pk=b"offers/%d" % number, rid=number + 1_000_000_000, etag=etag, txn=0)]
-    call = CALL.format(function="container_create", lead="", tail=", %s::bigint, %s::bytea[], %s::bytea[], %s::int, %s, true")
+    call = CALL.format(function="container_create", lead="", tail=", %s::bigint, %s::bytea[], %s::bytea[], %s::int, %s, '{}', '{}', '{}'")
     rows = metadata.connection.execute(call, [257, metadata.writer, sequence, 1000, *arrays(ops), number, bounds[:-1],
                                               bounds[1:], default_ttl, unique]).fetchall()
     return number, [Row(*row) for row in rows]
