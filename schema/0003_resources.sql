@@ -127,23 +127,23 @@ $$;
 -- for the next call.
 create function orrery.container_reap(p_limit integer default 1) returns integer language plpgsql as $$
 declare
-    number bigint;
+    gone bigint;
     reaped integer := 0;
 begin
     if not pg_try_advisory_xact_lock(hashtext('orrery.container_reap'), 0) then
         return 0;  -- another gateway is at it
     end if;
-    for number in
+    for gone in
         select g.container from orrery.ranges g group by g.container having bool_and(g.state = 'dropped') limit p_limit
     loop
-        continue when orrery.index_cancel(number);
-        execute format('drop table if exists orrery.%I, orrery.%I', 'items_' || number, 'log_' || number);
-        execute format('drop function if exists orrery.%I, orrery.%I', 'write_' || number, 'clash_' || number);
-        delete from orrery.unique_claims c where c.range_id between number << 12 and number << 12 | 4095;
-        delete from orrery.batches w where w.range_id between number << 12 and number << 12 | 4095;
-        delete from orrery.query_indexes q where q.container = number;
-        delete from orrery.container_indexing c where c.container = number;
-        delete from orrery.ranges g where g.container = number;
+        continue when orrery.index_cancel(gone);
+        execute format('drop table if exists orrery.%I, orrery.%I', 'items_' || gone, 'log_' || gone);
+        execute format('drop function if exists orrery.%I, orrery.%I', 'write_' || gone, 'clash_' || gone);
+        delete from orrery.unique_claims c where c.range_id between gone << 12 and gone << 12 | 4095;
+        delete from orrery.batches w where w.range_id between gone << 12 and gone << 12 | 4095;
+        delete from orrery.query_indexes q where q.container = gone;
+        delete from orrery.container_indexing c where c.container = gone;
+        delete from orrery.ranges g where g.container = gone;
         reaped := reaped + 1;
     end loop;
     return reaped;

@@ -10,6 +10,7 @@
 #include "query/emit.h"
 #include "query/groups.h"
 #include "query/parser.h"
+#include "service/index_metrics.h"
 #include "query/print.h"
 #include "query/sort_state.h"
 #include "service/item_target.h"
@@ -250,26 +251,13 @@ static bool narrow_scope(struct items_query *self, struct call *call)
            item_scope_narrow(&self->scope, call, &keyrange);
 }
 
-/* The indexes that every container has whose policy does not say "none". */
-static bool load_indexes(struct items_query *self, struct call *call)
-{
-    static const char everything[] =
-        "{\"indexingMode\":\"consistent\",\"automatic\":true,\"includedPaths\":[{\"path\":\"/*\"}],"
-        "\"excludedPaths\":[]}";
-
-    self->indexes =
-        (struct index_set){.has_containment = call->container->settings.indexing.is_indexed};
-    return index_policy_parse(&self->indexes.contained, slice_from_text(everything),
-                              &call->op.arena, &call->op.fault);
-}
-
 /* What SQL can tell of the filter, and of the scope. */
 static bool make_where(struct items_query *self, struct call *call)
 {
     const struct ast_query *query = query_of_items(self);
     struct emit emit = {.arena = &call->op.arena,
                         .container = &self->container,
-                        .indexes = &self->indexes,
+                        .indexes = &call->container->indexes,
                         .now_us = self->eval.now_us,
                         .is_limited = !groups_are_needed(query)};
 
@@ -283,6 +271,7 @@ static bool make_where(struct items_query *self, struct call *call)
         buf_append_text(&self->where.text, " and ");
         self->is_exact = emit_where(&emit, query, &self->where) == EMIT_EXACT;
     }
+    self->uses = emit.uses;
     self->is_checked = self->is_exact && self->stage_count == 0 && is_one_row(query);
     self->where_params = self->where.param_count;
     self->condition = sql_take(&self->where);
@@ -421,7 +410,7 @@ static enum op_next query_aim(struct op *op)
     self->matched_items = self->matched_bytes = 0;
     buf_printf(&self->page, "{\"_rid\":\"%s\",\"Documents\":[", call->container->rid);
     self->page_start = self->page.len;
-    if (!compile(self, call) || !load_indexes(self, call) ||
+    if (!compile(self, call) ||
         !resume_read(&self->resume, &op->arena, self->spec.resume, &self->query, &op->fault) ||
         !prepare_eval(self, call) || !item_scope_from_headers(&self->scope, call) ||
         !item_scope_check_access(&self->scope, call) || !make_question(self, call) ||
@@ -593,6 +582,25 @@ static bool fit_state(struct items_query *self, struct call *call)
     return is_kept || fault_set_oom(&call->op.fault);
 }
 
+/* Tell the client, and whoever builds indexes, what was used and what would have been. */
+static void reply_indexes(struct items_query *self, struct call *call)
+{
+    const struct index_set *indexes = &call->container->indexes;
+    const struct index_composite *composite = NULL;
+    struct emit_use order = {.next = self->uses};
+    const struct emit_use *uses = self->uses;
+
+    if (self->mode == &query_ordered_mode && self->order.count == 1) {
+        order.path = self->order.keys[0].path;
+        order.kind = index_set_has_range(indexes, &order.path) ? EMIT_USES_RANGE : EMIT_WANTS_RANGE;
+        uses = &order;
+    } else if (self->mode == &query_ordered_mode) {
+        composite = index_set_composite(indexes, self->order.keys, self->order.count, NULL);
+    }
+    index_asks_note(&call->service->index_asks, call->container, uses);
+    index_metrics_reply(call, uses, composite);
+}
+
 static bool reply_continuation(struct items_query *self, struct call *call)
 {
     if (!self->has_more || self->take == 0)
@@ -619,6 +627,7 @@ static enum op_next query_reply(struct op *op)
     reply_header_i64(&call->reply, &op->arena, "x-ms-item-count", self->count);
     buf_printf(&self->page, "],\"_count\":%u}", self->count);
     reply_metrics(self, call, output_bytes);
+    reply_indexes(self, call);
     call->reply.charge_cru =
         charge_query_cru(self->matched_items, self->matched_bytes, output_bytes);
     return call_reply_json(op, 200, &self->page);

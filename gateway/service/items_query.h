@@ -88,11 +88,11 @@ struct items_query {
     struct sql where;       /* what the scan is narrowed to */
     struct slice condition; /* its text */
     unsigned where_params;
-    struct index_set indexes;
     struct rid container; /* resource id of the container */
     bool is_streamed;     /* parts in SQL would not do */
     struct emit_groups parts;
     const char *parts_sql;  /* NULL: rows are gathered */
+    struct emit_use *uses;  /* indexes that the filter used or would have used */
     struct order_sql order; /* when SQL can make it */
     bool has_order;
     bool is_plain;              /* only the scope is SQL's */

@@ -40,7 +40,7 @@ static bool append_parts(struct items_query *self, struct call *call)
 {
     struct emit emit = {.arena = &call->op.arena,
                         .container = &self->container,
-                        .indexes = &self->indexes,
+                        .indexes = &call->container->indexes,
                         .now_us = self->eval.now_us};
     struct buf *text = &self->where.text;
 
@@ -56,6 +56,7 @@ static bool append_parts(struct items_query *self, struct call *call)
     buf_append_text(text, "with parts as materialized (");
     if (!emit_groups(&emit, &self->query, &self->parts, &self->where))
         return false;
+    self->uses = emit.uses;
     buf_printf(text, " limit %d), sized as (select parts.*, count(*) over () as found, sum(0",
                PARTS_MAX + 1);
     for (unsigned i = 1; i <= self->parts.key_count; i++)

@@ -1,8 +1,11 @@
 """Indexes follow the policy and the queries, in the background; writes go on meanwhile."""
 
+import base64
 import concurrent.futures
+import json
 import threading
 import time
+import urllib.parse
 import uuid
 
 import pytest
@@ -207,3 +210,42 @@ def test_a_dropped_container_is_forgotten(client, database, sql):
     assert client.delete(container.path).status == 204
     wait_until(lambda: sql.execute("select count(*) from orrery.query_indexes where container = %s", [number]).fetchone()
                == (0,), "no rows of it")
+
+
+def query(client, container, text, v2=False):
+    answer = client.post(f"{container.path}/docs", {"query": text}, headers={
+        "x-ms-documentdb-isquery": "true", "content-type": "application/query+json",
+        "x-ms-documentdb-query-enablecrosspartition": "true",
+        "x-ms-cosmos-populateindexmetrics-V2" if v2 else "x-ms-cosmos-populateindexmetrics": "true"})
+    assert answer.status == 200, answer
+    text = answer.header("x-ms-cosmos-index-utilization")
+    found = json.loads(urllib.parse.unquote(text) if v2 else base64.b64decode(text))
+    return answer.json["Documents"], found
+
+
+def specs(list_of_indexes):
+    return [one["IndexSpec"] for one in list_of_indexes]
+
+
+def test_queries_tell_what_they_used_and_get_what_they_need(client, database, sql):
+    container = Container(client, database, policy(excluded=["/secret/*"], composite=[AB]))
+    container.fill(600)
+    found, metrics = query(client, container, "SELECT VALUE c.a FROM c WHERE c.b = 3 AND c.secret = 13")
+    assert found == [13]
+    assert specs(metrics["UtilizedSingleIndexes"]) == ["/b/?"]
+    assert specs(metrics["PotentialSingleIndexes"]) == ["/secret/?"]
+    text = "SELECT TOP 3 VALUE c.a FROM c WHERE c.a > 590 ORDER BY c.a"
+    found, metrics = query(client, container, text, v2=True)
+    assert found == [591, 592, 593]
+    assert specs(metrics["PotentialIndexes"]["SingleIndexes"]) == ["/a/?"]
+    assert specs(metrics["UtilizedIndexes"]["SingleIndexes"]) == []
+    wait_until(lambda: (2, "ready") in container.indexes(sql), "the range index that the query would have used")
+
+    def is_used():
+        again, metrics = query(client, container, text, v2=True)
+        assert again == found
+        return specs(metrics["UtilizedIndexes"]["SingleIndexes"]) == ["/a/?"]
+
+    wait_until(is_used, "its use, once the gateway knows it")
+    _, metrics = query(client, container, "SELECT VALUE c.a FROM c ORDER BY c.a, c.b DESC")
+    assert metrics["UtilizedCompositeIndexes"][0]["IndexSpecs"] == ["/a ASC", "/b DESC"]
