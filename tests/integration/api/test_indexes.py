@@ -228,7 +228,7 @@ def specs(list_of_indexes):
 
 
 def test_queries_tell_what_they_used_and_get_what_they_need(client, database, sql):
-    container = Container(client, database, policy(excluded=["/secret/*"], composite=[AB]))
+    container = Container(client, database, policy(excluded=["/secret/*"]))
     container.fill(600)
     found, metrics = query(client, container, "SELECT VALUE c.a FROM c WHERE c.b = 3 AND c.secret = 13")
     assert found == [13]
@@ -247,5 +247,10 @@ def test_queries_tell_what_they_used_and_get_what_they_need(client, database, sq
         return specs(metrics["UtilizedIndexes"]["SingleIndexes"]) == ["/a/?"]
 
     wait_until(is_used, "its use, once the gateway knows it")
+
+
+def test_a_composite_index_is_told(client, database):
+    container = Container(client, database, policy(composite=[AB]))
+    container.fill(100)
     _, metrics = query(client, container, "SELECT VALUE c.a FROM c ORDER BY c.a, c.b DESC")
     assert metrics["UtilizedCompositeIndexes"][0]["IndexSpecs"] == ["/a ASC", "/b DESC"]
