@@ -148,7 +148,7 @@ def test_bodies_that_are_no_query(client, path, body):
 
 
 @pytest.mark.parametrize("name, value", [
-    ("x-ms-max-item-count", "0"), ("x-ms-max-item-count", "-2"), ("x-ms-max-item-count", "many"), ("x-ms-max-item-count", "1.5"),
+    ("x-ms-max-item-count", "-2"), ("x-ms-max-item-count", "many"), ("x-ms-max-item-count", "1.5"),
     ("x-ms-documentdb-partitionkeyrangeid", "99"), ("x-ms-documentdb-partitionkeyrangeid", "x"), ("x-ms-documentdb-partitionkey", "5"),
     ("x-ms-documentdb-partitionkey", "[1,2]"), ("x-ms-documentdb-partitionkey", "[" * 100), ("x-ms-start-epk", "zz"),
     ("x-ms-documentdb-responsecontinuationtokenlimitinkb", "x"),
