@@ -323,6 +323,9 @@ static enum op_next query_begin(struct op *op)
         return self->is_full ? op_again(op, query_reply) : query_order(op);
     if (self->mode == &query_groups_mode && !query_parts_prepare(self, call))
         return OP_FAILED;
+    /* The scan's own condition again, whose parameters were put aside for that. */
+    if (self->mode == &query_groups_mode && self->parts_sql == NULL && !make_where(self, call))
+        return OP_FAILED;
     if (!self->mode->begin(self, call, self->is_resumed ? &self->from : NULL) ||
         !query_stages_begin(self, call))
         return OP_FAILED;
