@@ -3,6 +3,8 @@
  */
 #include "query/functions.h"
 
+#include "query/digest.h"
+
 #include <math.h>
 #include <stdlib.h>
 
@@ -250,61 +252,137 @@ const cJSON *function_object_to_array(struct eval *eval, const cJSON *const *arg
     return list.node;
 }
 
-/* Append the elements of `array` that `list` has not, and `other` has or has not (NULL: either). */
-static bool set_append(struct eval *eval, struct value_list *list, const cJSON *array,
-                       const cJSON *other, bool in_other)
+/* Values known by their digests: open addressing in the arena, never more than half full. */
+struct value_set {
+    struct digest *slots; /* all zero: free */
+    size_t capacity;
+};
+
+/* Room for so many values; false when the eval failed. */
+static bool value_set_begin(struct eval *eval, struct value_set *set, size_t count)
 {
-    for (const cJSON *element = array->child; element != NULL; element = element->next) {
-        if (array_holds(eval, list->node, element) ||
-            (other != NULL && array_holds(eval, other, element) != in_other))
-            continue;
-        if (!value_list_add(eval, list, NULL, element))
-            return false;
-    }
-    return !eval->has_failed;
+    set->capacity = 2;
+    while (set->capacity < 2 * count)
+        set->capacity *= 2;
+    set->slots = eval_spend(eval, count)
+                     ? arena_alloc(eval->arena, set->capacity * sizeof(*set->slots))
+                     : NULL;
+    return set->slots != NULL || eval_oom(eval) != NULL;
 }
 
-static bool set_begin(struct eval *eval, const cJSON *const *args, struct value_list *list)
+/* The slot of a value, or the one it would take; NULL when the eval failed. */
+static struct digest *value_set_slot(struct eval *eval, const struct value_set *set,
+                                     const struct digest *digest)
 {
-    return cJSON_IsArray(args[0]) && cJSON_IsArray(args[1]) &&
-           value_list_begin(eval, list, cJSON_Array);
+    static const struct digest zero;
+    uint64_t at;
+
+    memcpy(&at, digest->bytes, sizeof(at));
+    for (at &= set->capacity - 1; eval_spend(eval, 1); at = (at + 1) & (set->capacity - 1)) {
+        if (digest_compare(&set->slots[at], &zero) == 0 ||
+            digest_compare(&set->slots[at], digest) == 0)
+            return &set->slots[at];
+    }
+    return NULL;
+}
+
+/* Put a value in; false when it was there, and when the eval failed. */
+static bool value_set_adds(struct eval *eval, struct value_set *set, const cJSON *value)
+{
+    struct digest digest;
+
+    if (!eval_spend(eval, digest_value(value, &digest) / 16))
+        return false;
+    struct digest *slot = value_set_slot(eval, set, &digest);
+    bool is_new = slot != NULL && digest_compare(slot, &digest) != 0;
+    if (is_new)
+        *slot = digest;
+    return is_new;
+}
+
+static bool value_set_holds(struct eval *eval, const struct value_set *set, const cJSON *value)
+{
+    struct digest digest;
+
+    if (!eval_spend(eval, digest_value(value, &digest) / 16))
+        return false;
+    const struct digest *slot = value_set_slot(eval, set, &digest);
+    return slot != NULL && digest_compare(slot, &digest) == 0;
+}
+
+static bool value_set_of(struct eval *eval, struct value_set *set, const cJSON *array)
+{
+    if (!value_set_begin(eval, set, array_length(array)))
+        return false;
+    for (const cJSON *element = array->child; element != NULL; element = element->next) {
+        value_set_adds(eval, set, element);
+        if (eval->has_failed)
+            return false;
+    }
+    return true;
+}
+
+/* Append the elements of `array` that are new to `seen`, and that `other` has or has not (NULL:
+ * either). */
+static bool set_append(struct eval *eval, struct value_list *list, struct value_set *seen,
+                       const cJSON *array, const struct value_set *other, bool in_other)
+{
+    for (const cJSON *element = array->child; element != NULL; element = element->next) {
+        bool is_wanted = (other == NULL || value_set_holds(eval, other, element) == in_other) &&
+                         value_set_adds(eval, seen, element);
+
+        if (eval->has_failed || (is_wanted && !value_list_add(eval, list, NULL, element)))
+            return false;
+    }
+    return true;
+}
+
+/* The elements of the first array that the second has, or has not. */
+static const cJSON *set_filter(struct eval *eval, const cJSON *const *args, bool in_second)
+{
+    struct value_list list;
+    struct value_set seen, second;
+
+    if (!cJSON_IsArray(args[0]) || !cJSON_IsArray(args[1]) ||
+        !value_list_begin(eval, &list, cJSON_Array) ||
+        !value_set_begin(eval, &seen, array_length(args[0])) ||
+        !value_set_of(eval, &second, args[1]) ||
+        !set_append(eval, &list, &seen, args[0], &second, in_second))
+        return NULL;
+    return list.node;
 }
 
 const cJSON *function_set_intersect(struct eval *eval, const cJSON *const *args, size_t count)
 {
-    struct value_list list;
-
     (void) count;
-    return set_begin(eval, args, &list) && set_append(eval, &list, args[0], args[1], true)
-               ? list.node
-               : NULL;
+    return set_filter(eval, args, true);
 }
 
 const cJSON *function_set_difference(struct eval *eval, const cJSON *const *args, size_t count)
 {
-    struct value_list list;
-
     (void) count;
-    return set_begin(eval, args, &list) && set_append(eval, &list, args[0], args[1], false)
-               ? list.node
-               : NULL;
+    return set_filter(eval, args, false);
 }
 
 const cJSON *function_set_union(struct eval *eval, const cJSON *const *args, size_t count)
 {
     struct value_list list;
+    struct value_set seen;
 
     (void) count;
-    return set_begin(eval, args, &list) && set_append(eval, &list, args[0], NULL, false) &&
-                   set_append(eval, &list, args[1], NULL, false)
-               ? list.node
-               : NULL;
+    if (!cJSON_IsArray(args[0]) || !cJSON_IsArray(args[1]) ||
+        !value_list_begin(eval, &list, cJSON_Array) ||
+        !value_set_begin(eval, &seen, array_length(args[0]) + array_length(args[1])) ||
+        !set_append(eval, &list, &seen, args[0], NULL, false) ||
+        !set_append(eval, &list, &seen, args[1], NULL, false))
+        return NULL;
+    return list.node;
 }
 
-static bool set_within(struct eval *eval, const cJSON *part, const cJSON *whole)
+static bool set_within(struct eval *eval, const cJSON *part, const struct value_set *whole)
 {
     for (const cJSON *element = part->child; element != NULL; element = element->next) {
-        if (!array_holds(eval, whole, element))
+        if (!value_set_holds(eval, whole, element))
             return false;
     }
     return true;
@@ -312,8 +390,11 @@ static bool set_within(struct eval *eval, const cJSON *part, const cJSON *whole)
 
 const cJSON *function_set_equal(struct eval *eval, const cJSON *const *args, size_t count)
 {
+    struct value_set first, second;
+
     (void) count;
-    if (!cJSON_IsArray(args[0]) || !cJSON_IsArray(args[1]))
+    if (!cJSON_IsArray(args[0]) || !cJSON_IsArray(args[1]) ||
+        !value_set_of(eval, &first, args[0]) || !value_set_of(eval, &second, args[1]))
         return NULL;
-    return value_bool(set_within(eval, args[0], args[1]) && set_within(eval, args[1], args[0]));
+    return value_bool(set_within(eval, args[0], &second) && set_within(eval, args[1], &first));
 }

@@ -160,14 +160,28 @@ static const cJSON *member_named(struct eval *eval, const cJSON *object, const c
     return NULL;
 }
 
+/* Objects whose members stand in other orders are compared by digests from so many members on. */
+#define MEMBERS_MANY 64
+
+static bool digests_equal(struct eval *eval, const cJSON *a, const cJSON *b)
+{
+    struct digest x, y;
+    size_t bytes = digest_value(a, &x) + digest_value(b, &y);
+
+    return eval_spend(eval, bytes / 16) && digest_compare(&x, &y) == 0;
+}
+
 /* Names are unique within an object, so equal counts and each member found make them equal. */
 static bool objects_equal(struct eval *eval, const cJSON *a, const cJSON *b)
 {
     const cJSON *hint = b->child;
+    size_t count = children_count(a);
 
-    if (children_count(a) != children_count(b))
+    if (count != children_count(b))
         return false;
     for (const cJSON *member = a->child; member != NULL; member = member->next) {
+        if (count >= MEMBERS_MANY && strcmp(member->string, hint->string) != 0)
+            return digests_equal(eval, a, b);
         const cJSON *other = member_named(eval, b, hint, member->string);
 
         if (other == NULL || !value_equals(eval, member, other))

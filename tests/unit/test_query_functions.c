@@ -13,6 +13,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <cmocka.h>
 
@@ -431,6 +432,38 @@ static void equal_values_have_equal_hashes(void **state)
     is_undefined("HASH(c.missing)");
 }
 
+/* Arrays and objects of a large item: what it takes grows with their length, not its square. */
+static void large_sets_and_objects_are_compared(void **state)
+{
+    enum { LENGTH = 50000 };
+    cJSON *item = documents->child, *up = cJSON_AddArrayToObject(item, "up"),
+          *down = cJSON_AddArrayToObject(item, "down"), *one = cJSON_AddObjectToObject(item, "one"),
+          *two = cJSON_AddObjectToObject(item, "two");
+    char name[16];
+
+    (void) state;
+    for (int i = 0; i < LENGTH; i++) {
+        cJSON_AddItemToArray(up, cJSON_CreateNumber(i));
+        cJSON_AddItemToArray(down, cJSON_CreateNumber(LENGTH - i));
+    }
+    for (int i = 0; i < 5000; i++) {
+        snprintf(name, sizeof(name), "%d", i);
+        cJSON_AddItemToObject(one, name, cJSON_CreateNumber(i));
+        snprintf(name, sizeof(name), "%d", 4999 - i);
+        cJSON_AddItemToObject(two, name, cJSON_CreateNumber(4999 - i));
+    }
+    has_value("[ARRAY_LENGTH(SetUnion(c.up, c.down)), ARRAY_LENGTH(SetIntersect(c.up, c.down))]",
+              "[50001,49999]");
+    has_value("[SetDifference(c.up, c.down), SetEqual(c.up, c.down), c.one = c.two]",
+              "[[0],false,true]");
+    cJSON_DeleteItemFromObject(two, "0");
+    cJSON_AddNumberToObject(two, "0", 1);
+    has_value("c.one = c.two", "false");
+    for (const char *const *at = (const char *const[]){"up", "down", "one", "two", NULL};
+         *at != NULL; at++)
+        cJSON_DeleteItemFromObject(item, *at);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -441,6 +474,7 @@ int main(void)
         cmocka_unit_test(wrong_types_make_undefined),
         cmocka_unit_test(chance_stays_in_its_range_and_moves_on),
         cmocka_unit_test(equal_values_have_equal_hashes),
+        cmocka_unit_test(large_sets_and_objects_are_compared),
     };
 
     return cmocka_run_group_tests(tests, begin, finish);
