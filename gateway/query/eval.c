@@ -41,27 +41,13 @@ const cJSON *eval_oom(struct eval *eval)
     return NULL;
 }
 
-/* Member of an object; anything else has none. */
-static const cJSON *member(struct eval *eval, const cJSON *base, const char *name)
-{
-    if (base == NULL || !cJSON_IsObject(base))
-        return NULL;
-    for (const cJSON *at = base->child; at != NULL; at = at->next) {
-        if (!eval_spend(eval, 1))
-            return NULL;
-        if (strcmp(at->string, name) == 0)
-            return at;
-    }
-    return NULL;
-}
-
 /* v[n] of an array, v["name"] of an object; no type is turned into another */
 static const cJSON *index_value(struct eval *eval, const cJSON *base, const cJSON *index)
 {
     if (base == NULL || index == NULL)
         return NULL;
     if (cJSON_IsString(index))
-        return member(eval, base, index->valuestring);
+        return value_member(eval, base, index->valuestring);
     double wanted = cJSON_IsNumber(index) ? index->valuedouble : -1;
     if (!cJSON_IsArray(base) || !(wanted >= 0) || wanted != floor(wanted))
         return NULL;
@@ -256,12 +242,20 @@ static const cJSON *in_list(struct eval *eval, const struct ast *node)
     return value_bool(false);
 }
 
+/* The end of every string that a function gets is looked for. */
+static bool spend_argument(struct eval *eval, const cJSON *value)
+{
+    return value == NULL || !cJSON_IsString(value) ||
+           eval_spend(eval, strlen(value->valuestring) / 64);
+}
+
 static const cJSON *like(struct eval *eval, const struct ast *node)
 {
     const cJSON *text = eval_expression(eval, node->children);
     const cJSON *pattern = eval_expression(eval, node->children->next);
 
-    if (text == NULL || pattern == NULL || !cJSON_IsString(text) || !cJSON_IsString(pattern))
+    if (text == NULL || pattern == NULL || !cJSON_IsString(text) || !cJSON_IsString(pattern) ||
+        !spend_argument(eval, text) || !spend_argument(eval, pattern))
         return NULL;
     return value_bool(eval_like(eval, value_text(text), value_text(pattern), node->escape));
 }
@@ -297,7 +291,8 @@ static const cJSON *call(struct eval *eval, const struct ast *node)
         return eval_oom(eval);
     for (const struct ast *child = node->children; child != NULL; child = child->next) {
         args[count] = eval_expression(eval, child);
-        if (args[count] == NULL && !function->sees_undefined)
+        if ((args[count] == NULL && !function->sees_undefined) ||
+            !spend_argument(eval, args[count]))
             return NULL;
         count++;
     }
@@ -452,7 +447,7 @@ static const cJSON *expression(struct eval *eval, const struct ast *node)
     case AST_MEMBER:
         if (node->computed != NULL)
             return eval_expression(eval, node->computed);
-        return member(eval, eval_expression(eval, first), node->name.ptr);
+        return value_member(eval, eval_expression(eval, first), node->name.ptr);
     case AST_INDEX:
         value = eval_expression(eval, first);
         return index_value(eval, value, eval_expression(eval, first->next));

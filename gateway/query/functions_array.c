@@ -10,19 +10,20 @@
 
 #include "base/banned.h"
 
-static size_t array_length(const cJSON *array)
+/* 0 when the eval failed. */
+static size_t array_length(struct eval *eval, const cJSON *array)
 {
     size_t length = 0;
 
     for (const cJSON *element = array->child; element != NULL; element = element->next)
         length++;
-    return length;
+    return eval_spend(eval, length / 2) ? length : 0;
 }
 
 const cJSON *function_array_length(struct eval *eval, const cJSON *const *args, size_t count)
 {
     (void) count;
-    return cJSON_IsArray(args[0]) ? value_number(eval, (double) array_length(args[0])) : NULL;
+    return cJSON_IsArray(args[0]) ? value_number(eval, (double) array_length(eval, args[0])) : NULL;
 }
 
 /* Append all elements of an array. */
@@ -130,7 +131,7 @@ const cJSON *function_array_slice(struct eval *eval, const cJSON *const *args, s
         !value_list_begin(eval, &list, cJSON_Array))
         return NULL;
     if (start < 0)
-        start = fmax(0, start + (double) array_length(args[0]));
+        start = fmax(0, start + (double) array_length(eval, args[0]));
     double index = 0;
     for (const cJSON *element = args[0]->child; element != NULL && index < start + length;
          element = element->next, index++) {
@@ -145,7 +146,7 @@ static bool array_numbers(struct eval *eval, const cJSON *array, double **number
 {
     if (!cJSON_IsArray(array))
         return false;
-    *count = array_length(array);
+    *count = array_length(eval, array);
     *numbers =
         eval_spend(eval, *count) ? arena_alloc(eval->arena, (*count + 1) * sizeof(double)) : NULL;
     if (*numbers == NULL)
@@ -312,7 +313,7 @@ static bool value_set_holds(struct eval *eval, const struct value_set *set, cons
 
 static bool value_set_of(struct eval *eval, struct value_set *set, const cJSON *array)
 {
-    if (!value_set_begin(eval, set, array_length(array)))
+    if (!value_set_begin(eval, set, array_length(eval, array)))
         return false;
     for (const cJSON *element = array->child; element != NULL; element = element->next) {
         value_set_adds(eval, set, element);
@@ -345,7 +346,7 @@ static const cJSON *set_filter(struct eval *eval, const cJSON *const *args, bool
 
     if (!cJSON_IsArray(args[0]) || !cJSON_IsArray(args[1]) ||
         !value_list_begin(eval, &list, cJSON_Array) ||
-        !value_set_begin(eval, &seen, array_length(args[0])) ||
+        !value_set_begin(eval, &seen, array_length(eval, args[0])) ||
         !value_set_of(eval, &second, args[1]) ||
         !set_append(eval, &list, &seen, args[0], &second, in_second))
         return NULL;
@@ -372,7 +373,7 @@ const cJSON *function_set_union(struct eval *eval, const cJSON *const *args, siz
     (void) count;
     if (!cJSON_IsArray(args[0]) || !cJSON_IsArray(args[1]) ||
         !value_list_begin(eval, &list, cJSON_Array) ||
-        !value_set_begin(eval, &seen, array_length(args[0]) + array_length(args[1])) ||
+        !value_set_begin(eval, &seen, array_length(eval, args[0]) + array_length(eval, args[1])) ||
         !set_append(eval, &list, &seen, args[0], NULL, false) ||
         !set_append(eval, &list, &seen, args[1], NULL, false))
         return NULL;

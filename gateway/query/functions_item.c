@@ -11,7 +11,7 @@
 /* The item's number within its container, which its resource id holds. */
 const cJSON *function_documentid(struct eval *eval, const cJSON *const *args, size_t count)
 {
-    const cJSON *text = cJSON_GetObjectItemCaseSensitive(args[0], "_rid");
+    const cJSON *text = value_member(eval, args[0], "_rid");
     struct rid rid;
 
     (void) count;

@@ -14,9 +14,8 @@
 static enum vector_function vector_function_of(struct eval *eval, const struct ast *call,
                                                const cJSON *options)
 {
-    const cJSON *name = cJSON_IsObject(options)
-                            ? cJSON_GetObjectItemCaseSensitive(options, "distanceFunction")
-                            : NULL;
+    const cJSON *name =
+        cJSON_IsObject(options) ? value_member(eval, options, "distanceFunction") : NULL;
     const struct vector_embedding *embedding =
         query_policies_embedding(eval->policies, call->children);
     enum vector_function function = embedding != NULL ? embedding->function : VECTOR_COSINE;

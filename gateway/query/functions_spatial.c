@@ -50,13 +50,28 @@ const cJSON *function_st_intersects(struct eval *eval, const cJSON *const *args,
     return eval->has_failed ? NULL : value_bool(do_intersect);
 }
 
+/* The area along an edge is an integral. */
+#define AREA_STEPS_PER_POINT 100
+
+static size_t point_count(const struct geometry *geometry)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < geometry->part_count; i++) {
+        for (size_t path = 0; path < geometry->parts[i].path_count; path++)
+            count += geometry->parts[i].paths[path].count;
+    }
+    return count;
+}
+
 const cJSON *function_st_area(struct eval *eval, const cJSON *const *args, size_t count)
 {
     struct geometry geometry;
     const char *reason;
 
     (void) count;
-    return geometry_read(eval, args[0], &geometry, &reason)
+    return geometry_read(eval, args[0], &geometry, &reason) &&
+                   eval_spend(eval, AREA_STEPS_PER_POINT * point_count(&geometry))
                ? value_number(eval, geometry_area(&geometry))
                : NULL;
 }

@@ -23,6 +23,20 @@ static bool strings(const cJSON *const *args, size_t count)
     return true;
 }
 
+/* Code units of a text, paid for. */
+static size_t units(struct eval *eval, struct slice text)
+{
+    return eval_spend(eval, text.len / 16) ? text_units(text) : 0;
+}
+
+/* Where a code unit stands, paid for as far as it is. */
+static size_t unit_offset(struct eval *eval, struct slice text, size_t unit)
+{
+    size_t offset = text_unit_offset(text, unit);
+
+    return eval_spend(eval, offset / 16) ? offset : 0;
+}
+
 /* A whole number, as a count that is clamped to what any string can hold. */
 static bool whole(const cJSON *value, long *number)
 {
@@ -81,7 +95,7 @@ const cJSON *function_concat(struct eval *eval, const cJSON *const *args, size_t
 
 const cJSON *function_length(struct eval *eval, const cJSON *const *args, size_t count)
 {
-    return strings(args, count) ? value_number(eval, (double) text_units(value_text(args[0])))
+    return strings(args, count) ? value_number(eval, (double) units(eval, value_text(args[0])))
                                 : NULL;
 }
 
@@ -190,11 +204,11 @@ static const cJSON *position(struct eval *eval, const cJSON *const *args, size_t
     if (!strings(args, 2) || (count > 2 && !whole(args[2], &start)))
         return NULL;
     struct slice text = value_text(args[0]), wanted = value_text(args[1]);
-    size_t from = text_unit_offset(text, start > 0 ? (size_t) start : 0);
+    size_t from = unit_offset(eval, text, start > 0 ? (size_t) start : 0);
     size_t found = is_last ? find_last(eval, text, wanted, from) : find(eval, text, wanted, from);
     if (found == SIZE_MAX)
         return value_number(eval, -1);
-    return value_number(eval, (double) text_units(slice_make(text.ptr, found)));
+    return value_number(eval, (double) units(eval, slice_make(text.ptr, found)));
 }
 
 const cJSON *function_index_of(struct eval *eval, const cJSON *const *args, size_t count)
@@ -212,8 +226,10 @@ static const cJSON *part(struct eval *eval, struct slice text, long start, long 
 {
     if (start < 0 || length <= 0)
         return value_string(eval, SLICE_LITERAL(""));
-    size_t from = text_unit_offset(text, (size_t) start);
-    size_t to = text_unit_offset(text, (size_t) start + (size_t) length);
+    size_t from = unit_offset(eval, text, (size_t) start);
+    size_t to = unit_offset(eval, text, (size_t) start + (size_t) length);
+    if (eval->has_failed)
+        return NULL;
     return value_string(eval, slice_make(text.ptr + from, to - from));
 }
 
@@ -234,8 +250,8 @@ const cJSON *function_right(struct eval *eval, const cJSON *const *args, size_t 
     (void) count;
     if (!strings(args, 1) || !whole(args[1], &length))
         return NULL;
-    long units = (long) text_units(value_text(args[0]));
-    return part(eval, value_text(args[0]), length < units ? units - length : 0, length);
+    long all = (long) units(eval, value_text(args[0]));
+    return part(eval, value_text(args[0]), length < all ? all - length : 0, length);
 }
 
 const cJSON *function_substring(struct eval *eval, const cJSON *const *args, size_t count)
@@ -335,7 +351,7 @@ const cJSON *function_replicate(struct eval *eval, const cJSON *const *args, siz
     struct slice text = value_text(args[0]);
     if (text.len == 0)
         return args[0];
-    if (times > REPLICATE_UNITS_MAX || text_units(text) * (size_t) times > REPLICATE_UNITS_MAX)
+    if (times > REPLICATE_UNITS_MAX || units(eval, text) * (size_t) times > REPLICATE_UNITS_MAX)
         return NULL;
     while (times-- > 0 && value_text_append(eval, &result, text))
         ;

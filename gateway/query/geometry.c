@@ -301,8 +301,8 @@ static bool read_simple(struct reader *reader, const cJSON *value, enum geometry
 
 static bool read_parts(struct reader *reader, const cJSON *value, struct geometry *geometry)
 {
-    const cJSON *type = cJSON_GetObjectItemCaseSensitive(value, "type");
-    const cJSON *coordinates = cJSON_GetObjectItemCaseSensitive(value, "coordinates");
+    const cJSON *type = value_member(reader->eval, value, "type");
+    const cJSON *coordinates = value_member(reader->eval, value, "coordinates");
     struct slice name = cJSON_IsString(type) ? value_text(type) : (struct slice){NULL, 0};
     bool is_multi = slice_equals_text(name, "MultiPolygon");
 

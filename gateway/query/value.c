@@ -117,6 +117,19 @@ bool value_list_add(struct eval *eval, struct value_list *list, const char *name
     return true;
 }
 
+const cJSON *value_member(struct eval *eval, const cJSON *value, const char *name)
+{
+    if (value == NULL || !cJSON_IsObject(value))
+        return NULL;
+    for (const cJSON *member = value->child; member != NULL; member = member->next) {
+        if (!eval_spend(eval, 1))
+            return NULL;
+        if (strcmp(member->string, name) == 0)
+            return member;
+    }
+    return NULL;
+}
+
 static bool arrays_equal(struct eval *eval, const cJSON *a, const cJSON *b)
 {
     const cJSON *x = a->child, *y = b->child;
@@ -175,9 +188,9 @@ static bool digests_equal(struct eval *eval, const cJSON *a, const cJSON *b)
 static bool objects_equal(struct eval *eval, const cJSON *a, const cJSON *b)
 {
     const cJSON *hint = b->child;
-    size_t count = children_count(a);
+    size_t count = children_count(a), other_count = children_count(b);
 
-    if (count != children_count(b))
+    if (!eval_spend(eval, (count + other_count) / 2) || count != other_count)
         return false;
     for (const cJSON *member = a->child; member != NULL; member = member->next) {
         if (count >= MEMBERS_MANY && strcmp(member->string, hint->string) != 0)

@@ -54,6 +54,9 @@ bool value_list_begin(struct eval *eval, struct value_list *list, int type);
 bool value_list_add(struct eval *eval, struct value_list *list, const char *name,
                     const cJSON *value);
 
+/* Member of an object; NULL where there is none, of other values, and when the eval failed. */
+const cJSON *value_member(struct eval *eval, const cJSON *value, const char *name);
+
 /* Arrays, objects, strings alike: deep equality with the language's rules. Neither may be
  * undefined. */
 bool value_equals(struct eval *eval, const cJSON *a, const cJSON *b);

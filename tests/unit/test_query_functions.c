@@ -464,6 +464,53 @@ static void large_sets_and_objects_are_compared(void **state)
         cJSON_DeleteItemFromObject(item, *at);
 }
 
+/* What looks at all of a long value pays for it, or a query asks it again and again for nothing. */
+static void looking_at_long_values_is_paid_for(void **state)
+{
+    enum { LENGTH = 60000 };
+    static const char *const conditions[] = {
+        "LENGTH(c.long) < 0",
+        "ARRAY_LENGTH(c.list) < 0",
+        "SUBSTRING(c.long, 59999, 5) = 'x'",
+        "RIGHT(c.long, 1) = 'x'",
+        "STARTSWITH(c.long, 'x')",
+        "c.long LIKE 'x%'",
+        "{'a': 1} = c.many",
+        "c.many = {'a': 1}",
+        "ST_ISVALID(c.many)",
+        "c.list = []",
+        "ARRAY_SLICE(c.list, -1) = []",
+        "YEAR(c.long) = 1",
+    };
+    cJSON *item = documents->child, *list = cJSON_AddArrayToObject(item, "list"),
+          *many = cJSON_AddObjectToObject(item, "many");
+    char *text = calloc(1, LENGTH + 1), name[16], query[256];
+
+    (void) state;
+    assert_non_null(text);
+    memset(text, 'a', LENGTH);
+    cJSON_AddStringToObject(item, "long", text);
+    free(text);
+    for (int i = 0; i < LENGTH; i++) {
+        cJSON_AddItemToArray(list, cJSON_CreateNull());
+        snprintf(name, sizeof(name), "%d", i);
+        cJSON_AddItemToObject(many, name, cJSON_CreateNull());
+    }
+    for (size_t i = 0; i < ARRAY_LEN(conditions); i++) {
+        struct fault fault = {0};
+        struct query_run run = {.text = query, .documents = documents};
+
+        snprintf(query, sizeof(query),
+                 "SELECT VALUE 1 FROM c JOIN x IN c.list JOIN y IN c.list WHERE %s", conditions[i]);
+        assert_null(query_run(&run, &fault));
+        if (fault.status != 400 || strstr(fault.message, "more work") == NULL)
+            fail_msg("%s: %u %s", query, fault.status, fault.message);
+    }
+    cJSON_DeleteItemFromObject(item, "list");
+    cJSON_DeleteItemFromObject(item, "many");
+    cJSON_DeleteItemFromObject(item, "long");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -475,6 +522,7 @@ int main(void)
         cmocka_unit_test(chance_stays_in_its_range_and_moves_on),
         cmocka_unit_test(equal_values_have_equal_hashes),
         cmocka_unit_test(large_sets_and_objects_are_compared),
+        cmocka_unit_test(looking_at_long_values_is_paid_for),
     };
 
     return cmocka_run_group_tests(tests, begin, finish);
