@@ -129,7 +129,7 @@ def test_a_page_always_holds_at_most_what_was_asked(client, wide):
             assert size == 1000 or all(len(page) <= size for page in found)
     assert len(ask(client, wide, "SELECT VALUE c.n FROM c").json["Documents"]) == 100
     assert len(ask(client, wide, "SELECT VALUE c.n FROM c", size=-1).json["Documents"]) == ITEMS
-    for size in ("0", "-2", "many"):
+    for size in ("-2", "many"):
         assert ask(client, wide, "SELECT VALUE c.n FROM c", size=size).status == 400
 
 
