@@ -40,7 +40,7 @@ static void add(struct index_set *set, enum index_kind kind, const char *spec, c
 {
     fault = (struct fault){0};
     if (!index_set_add(set, kind, slice_from_text(spec), slice_from_text(common), &arena, &fault))
-        fail_msg("%s: %s", spec, fault.message);
+        fail_msg("%s: %s", spec != NULL ? spec : "no spec", fault.message);
 }
 
 static const char *rules_of(const char *policy_text)

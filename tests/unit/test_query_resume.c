@@ -63,7 +63,7 @@ static void begin(struct position *position, const char *text, const char *filte
     struct fault fault = {0};
 
     if (!read_filter(position, text, filter, &fault))
-        fail_msg("%s: %s", filter, fault.message);
+        fail_msg("%s: %s", filter != NULL ? filter : "no filter", fault.message);
 }
 
 static void without_a_filter_every_row_passes(void **state)
