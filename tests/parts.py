@@ -343,7 +343,7 @@ def main():
     options.add_argument("--kills", metavar="N", type=int, default=KILLS,
                          help=f"how often the part 'crash' kills a gateway or PostgreSQL under load [{KILLS}]")
     options = options.parse_args()
-    os.environ["ORRERY_KILLS"] = str(options.kills)
+    os.environ["CRASH_KILLS"] = str(options.kills)
     parts = chosen(all_parts(options.kills), options.only)
     if options.list or not parts:
         print("\n".join(part.name for part in parts or all_parts(options.kills)))

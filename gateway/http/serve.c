@@ -17,6 +17,7 @@
 #include "http/tickets.h"
 #include "store/schema.h"
 
+#include <malloc.h>
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -406,6 +407,12 @@ static bool prepare(struct process *process)
            open_port(process, config->http_port, false, &process->http_port);
 }
 
+/*
+ * Bodies this large come from the system and go back to it when they are freed. Left to itself the
+ * C library learns from the first large body to keep such memory, in pieces that small ones hold.
+ */
+#define BODY_BYTES_MAPPED (1 << 20)
+
 int serve_run(const struct config *config)
 {
     struct process process = {.config = config,
@@ -414,6 +421,7 @@ int serve_run(const struct config *config)
                               .ready_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
     int signal_fd = block_signals(), status = 1;
 
+    (void) mallopt(M_MMAP_THRESHOLD, BODY_BYTES_MAPPED); /* where it is not known: as before */
     log_setup(config->log_level, config->is_log_json, config->region_name);
     process.workers = calloc(process.worker_count, sizeof(*process.workers));
     if (process.workers == NULL || process.ready_fd < 0 || signal_fd < 0)

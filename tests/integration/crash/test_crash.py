@@ -9,7 +9,7 @@ from support.threads import run_all
 
 from .conftest import DOCS, UPSERT, Caller, digest_check, wait_until
 
-KILLS = int(os.environ.get("ORRERY_KILLS", "10"))
+KILLS = int(os.environ.get("CRASH_KILLS", "10"))
 WRITERS = 4
 
 
