@@ -18,10 +18,15 @@
 #define PARTS_MAX 10000
 #define PARTS_BYTES (16u << 20)
 
-/* Which items are there, beside the scope: $1 are the ranges, $3 is the clock. */
+/* What a range has of its container: the default time to live, asked for once. */
+#define DEFAULT_TTL "(select g.default_ttl from orrery.ranges g where g.range_id = ($1)[1])"
+
+/* Which items are there, beside the scope: $1 are the ranges, $3 is the clock. That is
+ * orrery.is_live, which PostgreSQL would call for each row: with a subquery as argument it is not
+ * inlined. */
 static const char where_sql[] =
-    "i.range_id = any($1) and not i.deleted and orrery.is_live(i.deleted, i.ts, i.ttl, "
-    "(select g.default_ttl from orrery.ranges g where g.range_id = ($1)[1]), $3)";
+    "i.range_id = any($1) and not i.deleted and (" DEFAULT_TTL " is null "
+    "or coalesce(i.ttl, " DEFAULT_TTL ") < 0 or i.ts + coalesce(i.ttl, " DEFAULT_TTL ") > $3)";
 
 /* The first range's row repeats for each part, so that every row tells the state of a range. */
 static const char select_end[] =
