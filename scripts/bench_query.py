@@ -1,6 +1,6 @@
 """The rows of `scripts/bench query`: queries over HTTP beside hand-written SQL for the same question.
 
-Both sides ask the same PostgreSQL and the same table: wrk the gateway, pgbench (statements prepared) the
+Both sides ask the same PostgreSQL and the same table: wrk the gateway, pgbench (simple protocol, as psql has it) the
 database, with one connection each, in turns. A question comes in several variants, so that no answer is one page of the
 cache. Before anything is measured both sides must give the same number of rows, and the plans are compared: which
 indexes of the table the statement of the gateway used (auto_explain tells), and which the hand-written one.
@@ -267,7 +267,7 @@ function request() at = at % #bodies + 1; return wrk.format('POST', '{path}', he
             script = scratch / f"hand{number}.sql"
             script.write_text(statement + ";\n")
             arguments += ["-f", script]
-        subprocess.run([postgres.program("pgbench"), "-n", "-M", "prepared", "-j1", "-c1", f"-T{self.options.seconds}", *arguments, "-l",
+        subprocess.run([postgres.program("pgbench"), "-n", "-j1", "-c1", f"-T{self.options.seconds}", *arguments, "-l",
                         f"--log-prefix={scratch / 'hand'}", "-h", self.bench.server.directory, "-p", str(self.bench.server.port),
                         "-U", "orrery", self.bench.server.database], check=True, capture_output=True, text=True)
         times = []
