@@ -15,25 +15,22 @@
 #include "base/banned.h"
 
 /*
- * The page is made without bodies, then cut where their bytes add up, then completed. Parts: the
- * table's number, columns of keys, the table's number, conditions, order, order, order, which rows
- * are blurred, the table's number.
+ * The page is made, then cut where the bytes of its bodies add up. Large bodies stay where they are
+ * until then: what is sorted and kept are references to them. Parts: columns of keys, the table's
+ * number, conditions, order, order, order, which rows are blurred.
  */
 static const char select_columns[] =
     "with page as (select o.n, i.* from unnest($1) with ordinality o(range_id, n) "
     "cross join lateral (select g.default_ttl from orrery.ranges g "
     "    where g.range_id = o.range_id limit 1) g "
-    "cross join lateral (select i.rid, octet_length(i.body) as bytes";
+    "cross join lateral (select i.rid, i.etag, i.ts, i.body, octet_length(i.body) as bytes";
 static const char select_from[] =
     " from orrery.items_%u i where i.range_id = o.range_id and not i.deleted "
     "    and orrery.is_live(i.deleted, i.ts, i.ttl, g.default_ttl, $3)";
 static const char select_end[] =
     " from orrery.ranges g join unnest($1) with ordinality o(range_id, n) on g.range_id = "
     "o.range_id "
-    "left join cut on cut.n = o.n and cut.before < $5 "
-    "left join lateral (select i.etag, i.ts, i.body from orrery.items_%u i "
-    "    where i.range_id = o.range_id and i.rid = cut.rid and not i.deleted limit 1) i on true "
-    "order by cut.at";
+    "left join cut on cut.n = o.n and cut.before < $5 order by cut.at";
 
 enum { COLUMN_BLURRED = SCAN_MORE };
 
@@ -78,7 +75,6 @@ static void append_order(struct items_query *self, const char *more)
 static const char *make_statement(struct items_query *self, struct call *call)
 {
     bool is_descending = self->order.keys[0].is_descending;
-    unsigned number = call->container->number;
     struct sql *sql = &self->where;
     struct buf *text = &sql->text;
 
@@ -86,7 +82,7 @@ static const char *make_statement(struct items_query *self, struct call *call)
     text->len = 0;
     buf_append_text(text, select_columns);
     order_sql_columns(&self->order, sql);
-    buf_printf(text, select_from, number);
+    buf_printf(text, select_from, call->container->number);
     buf_append_slice(text, self->condition);
     if (self->is_resumed && !append_position(self, call))
         return NULL;
@@ -96,10 +92,10 @@ static const char *make_statement(struct items_query *self, struct call *call)
                           "row_number() over made as at, sum(bytes) over made - bytes as before "
                           "from page window made as (");
     append_order(self, is_descending ? ", n, rid desc)) " : ", n, rid)) ");
-    buf_append_text(text, "select g.epoch, g.state, g.vector, cut.rid, i.etag, i.ts, i.body, "
+    buf_append_text(text, "select g.epoch, g.state, g.vector, cut.rid, cut.etag, cut.ts, cut.body, "
                           "cut.found, o.n, ");
     order_sql_blurred(&self->order, sql);
-    buf_printf(text, select_end, number);
+    buf_append_text(text, select_end);
     struct slice statement = sql_take(sql);
     if (slice_is_absent(statement))
         fault_set_oom(&call->op.fault);
