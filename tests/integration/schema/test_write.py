@@ -265,3 +265,14 @@ def test_contexts_name_the_other_origins(connection, range_):
     rows = range_.write(Op(CREATE, "c"), Op(CREATE, "d"))
     assert [row.vector for row in rows] == [[3, 5, 0], [4, 5, 0]]
     assert [range_.item(id).context for id in "cd"] == [[2, 5, 0], [3, 5, 0]]
+
+
+def test_writes_find_their_items_by_the_primary_key(connection, range_):
+    """On a young table, too, which the planner knows nothing about: any other index would be scanned for each item."""
+    for batch in range(5):
+        range_.write(*[Op(UPSERT, str(n), pk=b"%d" % n) for n in range(batch * 64, batch * 64 + 64)])
+        range_.one(Op(UPSERT, "lone"))
+    connection.execute("select pg_stat_force_next_flush()")
+    scans = dict(connection.execute("select indexrelname, idx_scan from pg_stat_user_indexes where relname = %s",
+                                    [f"items_{range_.number}"]).fetchall())
+    assert scans[f"items_{range_.number}_pkey"] > 0 and scans[f"items_{range_.number}_rid"] == 0, scans
