@@ -135,7 +135,10 @@ class Gateway:
             client.close()
             if answer.status != 200:
                 raise GatewayError(f"/_explorer/emulator.pem: {answer.status} {answer.body!r}")
-            path.write_bytes(answer.body)
+            # Clients in other threads may look for it at any time: it is there whole, or not at all.
+            with tempfile.NamedTemporaryFile(dir=self.directory, delete=False) as beside:
+                beside.write(answer.body)
+            os.rename(beside.name, path)
         return str(path)
 
     def client(self, tls=False, key=wire.KEY):

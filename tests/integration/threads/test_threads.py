@@ -8,6 +8,7 @@ import itertools
 import json
 import os
 import signal
+import ssl
 import subprocess
 import threading
 import time
@@ -137,6 +138,28 @@ def test_loops_share_what_changes(busy):
             statuses[status] = statuses.get(status, 0) + count
     assert set(statuses) <= {200, 201, 204, 404, 409, 412, 429, 449, 503}, statuses
     assert statuses[200] > 50 and statuses[201] > 10 and statuses[404] > 10, statuses
+
+
+def test_the_authority_is_whole_for_every_client(busy):
+    """Clients that were the first to ask for its certificate once read the file that another one was still writing."""
+    gateway, _, _ = busy
+    begin, errors = threading.Barrier(CLIENTS), []
+
+    def trust():
+        try:
+            begin.wait(30)
+            ssl.create_default_context(cafile=gateway.ca_file)
+        except Exception as error:  # told by the test
+            errors.append(error)
+
+    for _ in range(20):
+        (gateway.directory / "fetched-ca.pem").unlink(missing_ok=True)
+        threads = [threading.Thread(target=trust) for _ in range(CLIENTS)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        assert not errors, errors
 
 
 def test_each_loop_takes_connections(busy):
