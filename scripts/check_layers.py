@@ -11,7 +11,7 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
-MODULES = ["base", "model", "query", "loop", "request", "store", "service", "http"]
+MODULES = ["base", "model", "query", "regions", "loop", "request", "store", "replica", "service", "http"]
 MAIN = ["program"]  # what main.c is made of: the subcommands
 DOORS = {
     "microhttpd.h": ("http/server.c", "http/refusals.c", "http/refusals.h"),

@@ -1,0 +1,86 @@
+/*
+ * The account's topology: one document per epoch, the same in every region.
+ *
+ * {"account":"orrery","epoch":257,"mode":"single","hub":1,"level":"Session",
+ *  "bounded":{"versions":100000,"seconds":300},
+ *  "regions":[{"ordinal":1,"name":"West US","state":"online"}, …],
+ *  "retired":[{"ordinal":4,"name":"Brazil South"}]}
+ *
+ * Regions stand in the order of their priority for failover. Where a region is reached is no part
+ * of it: that may change without an epoch (--peers). Source: replication rules, sections 1 and 5.
+ */
+#ifndef ORRERY_REGIONS_TOPOLOGY_H
+#define ORRERY_REGIONS_TOPOLOGY_H
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/fault.h"
+
+#include <stdint.h>
+
+#define TOPOLOGY_REGIONS_MAX 16 /* live and retired */
+#define TOPOLOGY_EPOCH_FIRST 257
+
+enum topology_mode { TOPOLOGY_SINGLE_WRITE, TOPOLOGY_MULTI_WRITE };
+
+/* Strongest first, as the levels of a request are compared. */
+enum consistency_level {
+    LEVEL_STRONG,
+    LEVEL_BOUNDED_STALENESS,
+    LEVEL_SESSION,
+    LEVEL_CONSISTENT_PREFIX,
+    LEVEL_EVENTUAL
+};
+
+enum topology_region_state {
+    REGION_ONLINE,
+    REGION_OFFLINE, /* answers 403/1008 and takes no part; an operator brings it back */
+    REGION_JOINING, /* copies; not announced to clients, its acks count for nothing */
+    REGION_RETIRED  /* never live again: its ordinal is history */
+};
+
+struct topology_region {
+    unsigned ordinal; /* 1…255 */
+    struct slice name;
+    enum topology_region_state state;
+};
+
+struct topology {
+    struct slice account;
+    int64_t epoch; /* counter * 256 + ordinal of the proposer */
+    enum topology_mode mode;
+    unsigned hub; /* ordinal */
+    enum consistency_level level;
+    int64_t bounded_versions, bounded_s;
+    unsigned region_count; /* live ones first, by priority, then the retired */
+    struct topology_region regions[TOPOLOGY_REGIONS_MAX];
+};
+
+/* NULL when there is none. */
+const struct topology_region *topology_find(const struct topology *topology, unsigned ordinal);
+const struct topology_region *topology_find_name(const struct topology *topology,
+                                                 struct slice name);
+
+/* Regions that are not retired, and a majority of them (m of the rules). */
+unsigned topology_live_count(const struct topology *topology);
+unsigned topology_majority(const struct topology *topology);
+
+/* May the region write items? Metadata is written at the hub alone. */
+bool topology_may_write(const struct topology *topology, unsigned ordinal);
+
+/*
+ * Read a document. Names are kept in the arena.
+ *
+ * fault  400 naming what is wrong with it
+ */
+bool topology_parse(struct topology *topology, struct slice document, struct arena *arena,
+                    struct fault *fault) MUST_CHECK;
+
+/* The document as text; what parse reads back. */
+void topology_print(struct buf *out, const struct topology *topology);
+
+/* The public spelling: "BoundedStaleness". */
+const char *consistency_level_name(enum consistency_level level);
+bool consistency_level_find(struct slice name, enum consistency_level *level);
+
+#endif

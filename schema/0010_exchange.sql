@@ -1,0 +1,1 @@
+-- Exchange between regions: what a peer is given, what it has said, how definitions of containers arrive.

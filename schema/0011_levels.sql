@@ -1,0 +1,1 @@
+-- Consistency levels over several regions: the strong set, what is globally committed, how far a region may fall behind.
