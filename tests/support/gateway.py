@@ -73,13 +73,12 @@ class Gateway:
     # Starting
 
     def start(self):
-        done = migrate(self.conninfo)
+        done = migrate(self.conninfo, "--ordinal", str(self.ordinal))
         if done.returncode != 0:
             raise GatewayError(f"migrate ended with {done.returncode}: {done.stderr.decode(errors='replace')}")
         command = [
             program(), "serve", "--database", self.conninfo, "--region", self.region,
-            "--ordinal", str(self.ordinal), "--port", "0", "--http-port", "0",
-            "--cert-dir", str(self.directory), *self.args,
+            "--ordinal", str(self.ordinal), "--cert-dir", str(self.directory), *self.arguments(),
         ]
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
@@ -93,6 +92,9 @@ class Gateway:
             self.process = None
             raise
         return self
+
+    def arguments(self):
+        return ["--port", "0", "--http-port", "0", *self.args]
 
     def ready_line(self):
         deadline = time.monotonic() + START_S
