@@ -47,6 +47,7 @@ bool plan_rank_read(struct plan_rank *rank, const struct ast_query *query,
         rank->are_descending[i] = is_fusion
                                       ? is_text(score) || ordering_is_descending(score, policies)
                                       : key->is_descending;
+        rank->needs_statistics |= is_text(score);
         score = score->next;
     }
     return true;
@@ -163,7 +164,8 @@ static void component_text(struct buf *out, const struct plan_rank *rank,
     payload_print(out, rank, query);
     buf_append_text(out, " AS payload");
     print_from(out, query);
-    plan_rewrite_filter(out, query);
+    /* The Python SDK sends texts as they are unless statistics belong in them. */
+    plan_rewrite_filter(out, query, rank->needs_statistics ? PLAN_FILTER_PLACEHOLDER : "true");
     buf_append_text(out, "\nORDER BY ");
     score_print(out, score, number);
     buf_append_text(out, rank->are_descending[number] ? " DESC" : " ASC");
@@ -225,7 +227,6 @@ static void count_print(struct buf *out, const char *name, bool is_there, uint64
 void plan_rank_print(struct buf *out, const struct plan_rank *rank, const struct ast_query *query)
 {
     const struct ast *score = rank->scores;
-    bool needs_statistics = false;
     struct buf text = {0};
 
     buf_append_text(out, "{\"globalStatisticsQuery\":");
@@ -236,12 +237,11 @@ void plan_rank_print(struct buf *out, const struct plan_rank *rank, const struct
         if (i > 0)
             buf_append_char(out, ',');
         component_print(out, rank, query, score, i);
-        needs_statistics |= is_text(score);
     }
     buf_append_text(out, "],\"componentWithoutPayloadQueryInfos\":[],\"projectionQueryInfo\":null");
     weights_print(out, rank);
     count_print(out, "skip", query->has_window, query->offset_count);
     count_print(out, "take", query->has_window || query->has_top,
                 query->has_window ? query->limit_count : query->top_count);
-    buf_printf(out, ",\"requiresGlobalStatistics\":%s}", needs_statistics ? "true" : "false");
+    buf_printf(out, ",\"requiresGlobalStatistics\":%s}", rank->needs_statistics ? "true" : "false");
 }

@@ -22,6 +22,7 @@ struct plan_rank {
     size_t score_count;
     const struct ast *weights;                 /* array of as many numbers; NULL for equal ones */
     bool are_descending[PLAN_RANK_SCORES_MAX]; /* by component: the greatest is the best */
+    bool needs_statistics;                     /* one is a text's */
 };
 
 /* What a query's RANK consists of. Fault 400 for what clients cannot fuse. */

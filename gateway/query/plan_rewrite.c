@@ -144,7 +144,7 @@ static bool item_name(struct naming *naming, struct ast_query *query, struct fau
     return true;
 }
 
-void plan_rewrite_filter(struct buf *out, const struct ast_query *query)
+void plan_rewrite_filter(struct buf *out, const struct ast_query *query, const char *placeholder)
 {
     buf_append_text(out, "\nWHERE ");
     if (query->is_value)
@@ -154,7 +154,9 @@ void plan_rewrite_filter(struct buf *out, const struct ast_query *query)
         print_expression(out, query->where);
         buf_append_text(out, " AND ");
     }
-    buf_append_text(out, "(" PLAN_FILTER_PLACEHOLDER ")");
+    buf_append_char(out, '(');
+    buf_append_text(out, placeholder);
+    buf_append_char(out, ')');
     if (query->where != NULL)
         buf_append_char(out, ')');
     if (query->is_value) { /* undefined is no result, but would be a row */
@@ -186,7 +188,7 @@ static void ordered_print(struct buf *out, const struct ast_query *query,
     print_projection(out, query);
     buf_append_text(out, " AS payload");
     print_from(out, named);
-    plan_rewrite_filter(out, query);
+    plan_rewrite_filter(out, query, PLAN_FILTER_PLACEHOLDER);
     print_order_by(out, query);
     if (query->has_window && is_bounded)
         window_print(out, query);

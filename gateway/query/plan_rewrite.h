@@ -14,8 +14,8 @@
 /* For the client to put "true" or the condition at which it goes on. */
 #define PLAN_FILTER_PLACEHOLDER "{documentdb-formattableorderbyquery-filter}"
 
-/* "WHERE …" with the original condition and the placeholder. */
-void plan_rewrite_filter(struct buf *out, const struct ast_query *query);
+/* "WHERE …" with the original condition and the placeholder, or what comes in its stead. */
+void plan_rewrite_filter(struct buf *out, const struct ast_query *query, const char *placeholder);
 
 /* How many results of a range can matter to OFFSET and LIMIT. */
 uint64_t plan_window(const struct ast_query *query);

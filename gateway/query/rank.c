@@ -222,12 +222,20 @@ static int compare_falling(const void *a, const void *b)
     return (first < second) - (first > second);
 }
 
+/* Each score once: a place counts the better scores, not the rows that have them, as in clients. */
 void rank_sort(struct rank *rank)
 {
-    for (size_t i = 0; i < rank->count; i++)
-        if (rank->components[i].count > 0)
-            qsort(rank->components[i].scores, rank->components[i].count, sizeof(double),
-                  compare_falling);
+    for (size_t i = 0; i < rank->count; i++) {
+        struct component *component = &rank->components[i];
+        size_t kept = 0;
+        if (component->count > 0)
+            qsort(component->scores, component->count, sizeof(double), compare_falling);
+        for (size_t at = 0; at < component->count; at++) {
+            if (kept == 0 || component->scores[kept - 1] > component->scores[at])
+                component->scores[kept++] = component->scores[at];
+        }
+        component->count = kept;
+    }
 }
 
 double rank_place(const struct rank *rank, const struct ast *call, const cJSON *score)

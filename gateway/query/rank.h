@@ -48,7 +48,8 @@ void rank_sort(struct rank *rank);
 /* What is known for a call of FullTextScore; NULL when it is no part of the order. */
 const struct rank_statistics *rank_statistics_of(const struct rank *rank, const struct ast *call);
 
-/* The place of a score among those of a call, from 1; equal ones share it. Undefined is last. */
+/* The place of a score among those of a call, from 1: as many scores are better, equal ones counted
+ * once. Undefined is last. */
 double rank_place(const struct rank *rank, const struct ast *call, const cJSON *score);
 
 /* The words of the texts and terms of FullTextScore and FullTextContains: arguments as they are

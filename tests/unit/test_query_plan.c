@@ -721,6 +721,10 @@ static void fused_scores_are_components(void **state)
                         "Descending");
     assert_string_equal(cJSON_GetObjectItem(components->child->next, "orderBy")->child->valuestring,
                         "Ascending");
+    /* What a client does not put anything into is a query as it is. */
+    assert_null(strchr(strstr(cJSON_GetObjectItem(components->child, "rewrittenQuery")->valuestring,
+                              "\nWHERE (true)\n"),
+                       '{'));
     arena_finish(&arena);
 }
 

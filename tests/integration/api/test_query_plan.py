@@ -352,7 +352,7 @@ def fused(client, path, query):
     for at, component in enumerate(info["componentQueryInfos"]):
         sign = -1 if component["orderBy"] == ["Descending"] else 1
         for rid, score in scores.items():
-            place = 1 + sum(sign * other[at] < sign * score[at] for other in scores.values())
+            place = 1 + len({other[at] for other in scores.values() if sign * other[at] < sign * score[at]})
             total[rid] += weights[at] / (60 + place)
     order = sorted(total, key=lambda rid: -total[rid])
     skip = info["skip"] or 0
