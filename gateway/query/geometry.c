@@ -30,10 +30,11 @@ static struct direction minus(const struct direction *a, const struct direction 
     return (struct direction){a->x - b->x, a->y - b->y, a->z - b->z};
 }
 
-/* Positive when c lies left of the way from a to b. */
+/* Positive when c lies left of the way from a to b. The determinant of a, b and c, of which the
+ * differences keep the digits where the three are close to each other and far from zero. */
 static double side(const struct direction *a, const struct direction *b, const struct direction *c)
 {
-    struct direction normal = cross(a, b);
+    struct direction to_a = minus(a, c), to_b = minus(b, c), normal = cross(&to_a, &to_b);
 
     return dot(&normal, c);
 }
@@ -49,14 +50,15 @@ static bool is_same(const struct geometry_point *a, const struct geometry_point 
 static bool is_on_edge(const struct geometry_point *p, const struct geometry_point *a,
                        const struct geometry_point *b)
 {
-    struct direction normal = cross(&a->v, &b->v), along = minus(&b->v, &a->v),
-                     from_a = minus(&p->v, &a->v), from_b = minus(&p->v, &b->v);
-    double size = sqrt(dot(&normal, &normal)) * sqrt(fmax(1, dot(&p->v, &p->v)));
+    struct direction along = minus(&b->v, &a->v), from_a = minus(&p->v, &a->v),
+                     from_b = minus(&p->v, &b->v);
+    double size = sqrt(dot(&along, &along) * fmax(1, dot(&p->v, &p->v)));
 
     if (is_same(p, a) || is_same(p, b))
         return true;
-    return fabs(dot(&normal, &p->v)) <= TOLERANCE * size && dot(&from_a, &along) > 0 &&
-           dot(&from_b, &along) < 0;
+    /* From between its ends an edge is seen under more than a right angle; from the other side of
+     * the globe, where its great ellipse goes on, under less. */
+    return fabs(side(&a->v, &b->v, &p->v)) <= TOLERANCE * size && dot(&from_a, &from_b) < 0;
 }
 
 /* Inner points of both edges meet. */
@@ -88,30 +90,38 @@ static bool is_on_path(const struct geometry_point *p, const struct geometry_pat
     return false;
 }
 
-/* By how much an edge turns around a place, as seen from above it. */
-static double turn(const struct geometry_point *p, const struct geometry_point *a,
-                   const struct geometry_point *b, bool is_planar)
+/* From one longitude to another the short way round, or along the x axis. */
+static double eastward(double from, double to, bool is_planar)
 {
-    if (is_planar) {
-        double ax = a->x - p->x, ay = a->y - p->y, bx = b->x - p->x, by = b->y - p->y;
-        return atan2(ax * by - ay * bx, ax * bx + ay * by);
-    }
-    return atan2(side(&p->v, &a->v, &b->v),
-                 dot(&a->v, &b->v) - dot(&a->v, &p->v) * dot(&b->v, &p->v));
+    return is_planar ? to - from : geodesy_longitude_difference(from, to);
 }
 
 /*
- * Does the ring go around the place, rather than around the one on the other side of the globe,
- * from where it is seen the other way round? Not asked for places on it.
+ * Does the ring enclose the place? Not asked for places on it.
+ *
+ * How often it goes around the place is counted along the meridian, from the north on: a ring that
+ * is crossed on its way east has one more turn on its left, which is the north, than on its right.
+ * It goes around the north pole itself as often as it says; when it encloses what is south of it,
+ * that is counted from the other side.
  */
 static bool is_around(const struct geometry_path *ring, const struct geometry_point *p,
                       bool is_planar)
 {
-    double sum = 0;
+    bool is_counted_from_south = ring->is_clockwise == (ring->turns > 0);
+    int turns = is_counted_from_south ? 0 : ring->turns;
 
-    for (size_t i = 0; i + 1 < ring->count; i++)
-        sum += turn(p, &ring->points[i], &ring->points[i + 1], is_planar);
-    return (ring->is_clockwise ? -sum : sum) > M_PI;
+    for (size_t i = 0; i + 1 < ring->count; i++) {
+        const struct geometry_point *a = &ring->points[i], *b = &ring->points[i + 1];
+        double from = eastward(p->x, a->x, is_planar), to = eastward(p->x, b->x, is_planar);
+
+        /* An edge of more than half the way round is on the other side; one of exactly half goes
+         * over a pole, to the east, as `turns` has it. */
+        if (from <= 0 && to > 0 && (is_planar || to - from <= 180))
+            turns -= side(&a->v, &b->v, &p->v) < 0;
+        else if (from > 0 && to <= 0 && (is_planar || from - to < 180))
+            turns += side(&a->v, &b->v, &p->v) > 0;
+    }
+    return ring->is_clockwise ? turns < 0 : turns > 0;
 }
 
 static bool is_in_polygon(const struct geometry_part *polygon, const struct geometry_point *p,
@@ -133,28 +143,73 @@ static double planar_area(const struct geometry_path *ring)
 {
     double sum = 0;
 
-    for (size_t i = 0; i + 1 < ring->count; i++)
-        sum +=
-            ring->points[i].x * ring->points[i + 1].y - ring->points[i + 1].x * ring->points[i].y;
+    for (size_t i = 0; i + 1 < ring->count; i++) {
+        const struct geometry_point *o = ring->points, *a = o + i, *b = a + 1;
+        sum += (a->x - o->x) * (b->y - o->y) - (b->x - o->x) * (a->y - o->y);
+    }
     return sum / 2;
+}
+
+/* What is left of a ring around a pole, given the area below its way to the east: the north of it,
+ * and the other way round. More than half of the globe is meant as the rest of it, clockwise. */
+static double polar_area(double below, double half)
+{
+    double left = half - below;
+
+    return left > half ? left - 2 * half : left;
 }
 
 /* Area that a ring of the globe encloses; negative when it goes clockwise. */
 static double global_area(const struct geometry_path *ring)
 {
-    double below = 0, turned = 0;
+    double below = 0;
 
     for (size_t i = 0; i + 1 < ring->count; i++) {
         const struct geometry_point *a = &ring->points[i], *b = &ring->points[i + 1];
         below += geodesy_area_below(a->x, a->y, b->x, b->y);
-        turned += geodesy_longitude_difference(a->x, b->x);
     }
-    if (fabs(turned) < 180)
-        return -below;
-    /* Around a pole: left of a way to the east is the north, and the other way round. More than
-     * half of the globe is meant as the rest of it, clockwise. */
-    double half = 2 * M_PI * geodesy_area_per_radian(), left = half - below;
-    return left > half ? left - 2 * half : left;
+    return ring->turns == 0 ? -below : polar_area(below, 2 * M_PI * geodesy_area_per_radian());
+}
+
+/* Below an edge on the sphere of directions, as geodesy_area_below. */
+static double sphere_area_below(const struct geometry_point *a, const struct geometry_point *b)
+{
+    double way = geodesy_longitude_difference(a->x, b->x) * (M_PI / 180);
+    /* tangents of half the latitudes */
+    double ta = a->v.z / (1 + hypot(a->v.x, a->v.y)), tb = b->v.z / (1 + hypot(b->v.x, b->v.y));
+
+    return 2 * atan2(tan(way / 2) * (ta + tb), 1 + ta * tb);
+}
+
+/* Areas of that size, compared with what they were added up from, are none. */
+#define AREA_TOLERANCE 1e-14
+
+/*
+ * Which way round a ring goes, and how often around the poles. For that the sphere of directions
+ * will do. False when it encloses nothing.
+ *
+ * orrery.globe_path computes the same (schema/0006_query_functions.sql): what is clockwise here
+ * must not be the other way there.
+ */
+static bool ring_orient(struct geometry_path *ring, bool is_planar)
+{
+    double below = 0, size = 0, turned = 0;
+
+    if (is_planar) {
+        double area = planar_area(ring);
+        ring->is_clockwise = area < 0;
+        return area != 0;
+    }
+    for (size_t i = 0; i + 1 < ring->count; i++) {
+        double part = sphere_area_below(&ring->points[i], &ring->points[i + 1]);
+        below += part;
+        size += fabs(part);
+        turned += geodesy_longitude_difference(ring->points[i].x, ring->points[i + 1].x);
+    }
+    ring->turns = (int) lround(turned / 360);
+    double area = ring->turns == 0 ? -below : polar_area(below, 2 * M_PI);
+    ring->is_clockwise = area < 0;
+    return fabs(area) > AREA_TOLERANCE * size;
 }
 
 static double ring_area(const struct geometry_path *ring, bool is_planar)
@@ -258,9 +313,7 @@ static bool read_ring(struct reader *reader, const cJSON *value, struct geometry
     if (ring->points[0].x != ring->points[ring->count - 1].x ||
         ring->points[0].y != ring->points[ring->count - 1].y)
         return refuse(reader, "The first and the last position of a ring must be the same.");
-    double area = ring_area(ring, reader->is_planar);
-    ring->is_clockwise = area < 0;
-    return area != 0 || refuse(reader, "A ring must enclose an area.");
+    return ring_orient(ring, reader->is_planar) || refuse(reader, "A ring must enclose an area.");
 }
 
 static bool read_polygon(struct reader *reader, const cJSON *value, struct geometry_part *part)

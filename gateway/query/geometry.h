@@ -7,9 +7,8 @@
  * place lies is the sign of a determinant in either.
  *
  * A polygon is what lies left of its outer ring; one that goes clockwise is everything else, as in
- * the service. Which side a place is on is decided by how far the ring turns around it, which is
- * right for rings that fit into a hemisphere. Inner rings are holes, whichever way they go.
- * Borders belong to a geometry.
+ * the service. On which side a place is, is counted along its meridian, which is right for rings of
+ * any size. Inner rings are holes, whichever way they go. Borders belong to a geometry.
  */
 #ifndef ORRERY_QUERY_GEOMETRY_H
 #define ORRERY_QUERY_GEOMETRY_H
@@ -33,7 +32,9 @@ struct geometry_point {
 struct geometry_path {
     size_t count;
     struct geometry_point *points;
-    bool is_clockwise; /* of a ring */
+    /* of a ring */
+    bool is_clockwise; /* around what it encloses */
+    int turns;         /* around the axis of the globe, to the east */
 };
 
 /* One point, line or polygon. */
