@@ -12,7 +12,7 @@ create function orrery.{write}(
     p_range bigint, p_epoch bigint, p_writer bigint, p_sequence bigint, p_now bigint,
     p_txn integer[], p_kind smallint[], p_pk bytea[], p_id text[], p_etag uuid[], p_if_match uuid[],
     p_flags smallint[], p_ttl integer[], p_rid bigint[], p_body text[], p_doc text[],
-    p_claim_op integer[], p_claim_key smallint[], p_claim_value bytea[])
+    p_claim_op integer[], p_claim_key smallint[], p_claim_value bytea[], p_rank float8[])
 returns table (n integer, status smallint, substatus integer, lsn bigint, ts bigint, rid bigint, etag uuid,
                epoch bigint, vector bigint[])
 language plpgsql rows 32 as $function$
@@ -94,12 +94,13 @@ begin
                 heads = null, body = excluded.body, doc = excluded.doc
             returning i.ts, i.rid into ts, rid;
             insert into orrery.{log}
-                (range_id, seq, lsn, epoch, rid, ts, prev_lsn, prev_seq, etag, ttl, index, origin, op, pk, id, context, body)
+                (range_id, seq, lsn, epoch, rid, ts, prev_lsn, prev_seq, etag, ttl, index, origin, op, pk, id, context, rank, body)
             values (p_range, r.seq + 1, lsn_now, r.epoch, rid, ts, case when o.live then o.lsn end,
                     case when o.live then o.seq end, p_etag[1],
                     case when p_kind[1] <> 3 then p_ttl[1] end, 0, r.origin,
                     case when p_kind[1] = 3 then 3 when o.live then 2 else 1 end,
-                    p_pk[1], p_id[1], before, case when p_kind[1] <> 3 then p_body[1] end);
+                    p_pk[1], p_id[1], before, case when p_kind[1] <> 3 then p_rank[1] end,
+                    case when p_kind[1] <> 3 then p_body[1] end);
             update orrery.ranges g set
                 seq = g.seq + 1, vector = orrery.vector_with(g.vector, g.origin, lsn_now),
                 rid_counter = g.rid_counter + case when o.live or p_rid[1] is not null then 0 else 1 end
@@ -236,14 +237,14 @@ begin
             ttl = excluded.ttl, origin = excluded.origin, deleted = excluded.deleted, context = excluded.context,
             heads = null, body = excluded.body, doc = excluded.doc;
         insert into orrery.{log}
-            (range_id, seq, lsn, epoch, rid, ts, prev_lsn, prev_seq, etag, ttl, index, origin, op, pk, id, context, body)
+            (range_id, seq, lsn, epoch, rid, ts, prev_lsn, prev_seq, etag, ttl, index, origin, op, pk, id, context, rank, body)
         select g.range_id, x.seq, x.lsn, r.epoch, x.rid, x.ts, x.prev, x.prev_seq, x.etag, case when x.kind <> 3 then x.ttl end,
                x.index, r.origin, case when x.kind = 3 then 3 when x.prev is null then 1 else 2 end, x.pk, x.id,
                case when before is not null then orrery.vector_with(before, r.origin, x.lsn - 1) end,
-               case when x.kind <> 3 then x.body end
+               case when x.kind <> 3 then x.rank end, case when x.kind <> 3 then x.body end
         from orrery.ranges g
-        cross join unnest(seqs, lsns, rids, tss, prevs, prev_seqs, indexes, p_kind, p_pk, p_id, p_etag, p_ttl, p_body)
-                       x(seq, lsn, rid, ts, prev, prev_seq, index, kind, pk, id, etag, ttl, body)
+        cross join unnest(seqs, lsns, rids, tss, prevs, prev_seqs, indexes, p_kind, p_pk, p_id, p_etag, p_ttl, p_rank, p_body)
+                       x(seq, lsn, rid, ts, prev, prev_seq, index, kind, pk, id, etag, ttl, rank, body)
         where g.range_id = p_range and x.seq is not null;
         update orrery.ranges g set
             seq = seq_now, vector = orrery.vector_with(g.vector, g.origin, lsn_now), rid_counter = counter

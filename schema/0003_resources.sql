@@ -22,7 +22,7 @@ declare
 begin
     for n, status, substatus, lsn, ts, rid, etag, epoch, vector in
         select * from orrery.write_0(0, p_epoch, p_writer, p_sequence, p_now, p_txn, p_kind, p_pk, p_id, p_etag,
-                                     p_if_match, p_flags, p_ttl, p_rid, p_body, p_doc, '{}', '{}', '{}')
+                                     p_if_match, p_flags, p_ttl, p_rid, p_body, p_doc, '{}', '{}', '{}', null)
     loop
         passed := passed and status < 300;
         return next;
@@ -57,7 +57,7 @@ declare
 begin
     for n, status, substatus, lsn, ts, rid, etag, epoch, vector in
         select * from orrery.write_0(0, p_epoch, p_writer, p_sequence, p_now, p_txn, p_kind, p_pk, p_id, p_etag,
-                                     p_if_match, p_flags, p_ttl, p_rid, p_body, p_doc, '{}', '{}', '{}')
+                                     p_if_match, p_flags, p_ttl, p_rid, p_body, p_doc, '{}', '{}', '{}', null)
     loop
         passed := passed and status < 300;
         return next;
@@ -108,7 +108,7 @@ begin
     select * from orrery.write_0(0, p_epoch, p_writer, p_sequence, p_now, array_fill(1, array[ops]),
         array_fill(3::smallint, array[ops]), pks, ids, array_fill(null::uuid, array[ops]), array[p_if_match],
         array_fill(0::smallint, array[ops]), array_fill(null::integer, array[ops]), array_fill(null::bigint, array[ops]),
-        array_fill(null::text, array[ops]), array_fill(null::text, array[ops]), '{}', '{}', '{}') w
+        array_fill(null::text, array[ops]), array_fill(null::text, array[ops]), '{}', '{}', '{}', null) w
     where w.n = 1;
     if exists (select from orrery.items_0 i
                where i.range_id = 0 and i.pk = p_pk and i.id = p_id and i.deleted) and numbers is not null then

@@ -162,6 +162,8 @@ static uint32_t element_type(uint32_t array_type)
         return PG_TEXT;
     case PG_INT8_ARRAY:
         return PG_INT8;
+    case PG_FLOAT8_ARRAY:
+        return PG_FLOAT8;
     case PG_JSONB_ARRAY:
         return PG_JSONB;
     default:
@@ -197,6 +199,16 @@ void pgparams_add_int8(struct pgparams *params, int64_t value)
 {
     put32(&params->bytes, 8);
     put64(&params->bytes, (uint64_t) value);
+    count_element(params, false);
+}
+
+void pgparams_add_float8(struct pgparams *params, double value)
+{
+    uint64_t bits;
+
+    memcpy(&bits, &value, sizeof(bits));
+    put32(&params->bytes, sizeof(bits));
+    put64(&params->bytes, bits);
     count_element(params, false);
 }
 

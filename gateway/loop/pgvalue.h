@@ -28,6 +28,7 @@ enum {
     PG_INT4_ARRAY = 1007,
     PG_TEXT_ARRAY = 1009,
     PG_INT8_ARRAY = 1016,
+    PG_FLOAT8_ARRAY = 1022,
     PG_UUID_ARRAY = 2951,
     PG_JSONB_ARRAY = 3807
 };
@@ -74,6 +75,7 @@ void pgparams_array_begin(struct pgparams *params, uint32_t array_type);
 void pgparams_add_int8(struct pgparams *params, int64_t value);
 void pgparams_add_int4(struct pgparams *params, int32_t value);
 void pgparams_add_int2(struct pgparams *params, int16_t value);
+void pgparams_add_float8(struct pgparams *params, double value);
 void pgparams_add_bytes(struct pgparams *params, struct slice value); /* text, bytea */
 void pgparams_add_jsonb(struct pgparams *params, struct slice json);
 void pgparams_add_uuid(struct pgparams *params, const uint8_t uuid[16]);

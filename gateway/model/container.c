@@ -272,15 +272,21 @@ static bool append_indexing(struct parser *parser, struct slice value, struct bu
 static bool read_conflict_path(struct parser *parser, struct slice value)
 {
     static const char *const where = "conflictResolutionPolicy.conflictResolutionPath";
-    struct slice *text = &parser->settings->conflict_path;
+    struct container_settings *settings = parser->settings;
+    struct slice *text = &settings->conflict_path;
     struct pkey_path path;
 
     if (!slice_is_absent(value) && !definition_string(&parser->reader, value, where, text))
         return false;
-    if (slice_is_empty(*text) && parser->settings->conflict_mode == CONTAINER_LAST_WRITER_WINS)
+    if (slice_is_empty(*text) && settings->conflict_mode == CONTAINER_LAST_WRITER_WINS)
         *text = SLICE_LITERAL("/_ts");
-    return slice_is_empty(*text) || slice_equals_text(*text, "/_ts") ||
-           definition_path(&parser->reader, value, where, &path);
+    if (slice_is_empty(*text) || slice_equals_text(*text, "/_ts"))
+        return true;
+    if (!definition_path(&parser->reader, value, where, &path))
+        return false;
+    if (settings->conflict_mode == CONTAINER_LAST_WRITER_WINS)
+        settings->conflict_rank = path;
+    return true;
 }
 
 static bool append_conflict_policy(struct parser *parser, struct slice value, struct buf *out)
@@ -734,4 +740,17 @@ bool container_unique_claims(const struct container_settings *settings, struct s
     }
     buf_finish(&text);
     return is_good;
+}
+
+bool container_conflict_rank(const struct container_settings *settings, struct slice body,
+                             double *rank)
+{
+    const struct pkey_path *path = &settings->conflict_rank;
+    struct slice value;
+
+    if (path->name_count == 0 || !json_find_path(body, path->names, path->name_count, &value) ||
+        json_type(value) != JSON_NUMBER)
+        return false;
+    *rank = json_number(value);
+    return true;
 }

@@ -43,6 +43,7 @@ struct container_settings {
     struct index_policy indexing;
     enum container_conflict_mode conflict_mode;
     struct slice conflict_path;      /* "/_ts" unless set */
+    struct pkey_path conflict_rank;  /* the same; without names where versions rank by _ts */
     struct slice conflict_procedure; /* may be empty */
 };
 
@@ -87,5 +88,14 @@ bool container_load(struct container_settings *settings, struct slice stored, st
 bool container_unique_claims(const struct container_settings *settings, struct slice body,
                              struct container_claim *claims, struct arena *arena,
                              struct fault *fault) MUST_CHECK;
+
+/*
+ * What an item ranks by among concurrent versions: the number at the conflict resolution path.
+ *
+ * body     root of a validated text
+ * returns  false when versions rank by _ts, or when there is no number: below all that have one
+ */
+bool container_conflict_rank(const struct container_settings *settings, struct slice body,
+                             double *rank);
 
 #endif

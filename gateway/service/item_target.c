@@ -109,6 +109,8 @@ bool item_target_fill(struct write_operation *operation, const struct item_targe
         return false;
     if (doc.ptr != item->stored.ptr)
         operation->doc = doc;
+    operation->has_rank =
+        container_conflict_rank(&call->container->settings, item->parsed.root, &operation->rank);
     return fill_claims(operation, call, item);
 }
 

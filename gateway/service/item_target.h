@@ -37,8 +37,8 @@ bool item_target_extract(struct pkey *pkey, struct call *call, const struct item
 bool item_target_aim(struct item_target *target, struct call *call, struct slice id) MUST_CHECK;
 
 /*
- * Fill a write operation with an item's content: body, doc, ttl, unique claims, a new etag, the
- * key.
+ * Fill a write operation with an item's content: body, doc, ttl, unique claims, rank, a new
+ * etag, the key.
  */
 bool item_target_fill(struct write_operation *operation, const struct item_target *target,
                       struct call *call, const struct item *item) MUST_CHECK;

@@ -87,14 +87,15 @@ static const char find_offer_sql[] =
 
 static const char number_take_sql[] = "select orrery.number_take($1)";
 
-/* $1, $3, $4 and $17 to $19, range, batch number and claims of a plain write, are not used here. */
+/* $1, $3, $4 and $17 to $20, range, batch number, claims and ranks of a plain write, are not used
+ * here. */
 static const char container_create_sql[] =
     "select * from orrery.container_create($2,null,null,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,"
-    "$20,$21,$22,$23,$24,$25,$26,$27)";
+    "$21,$22,$23,$24,$25,$26,$27,$28)";
 static const char container_replace_sql[] =
     "select * from "
     "orrery.container_replace($2,null,null,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,"
-    "$20,$21)";
+    "$21,$22)";
 
 static const char drop_sql[] = "select * from orrery.resource_drop(null,null,null,$1,$2,$3,$4)";
 

@@ -18,7 +18,7 @@
 
 static const char write_sql[] =
     "select * from orrery.write_%" PRIu32
-    "($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19)";
+    "($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19,$20)";
 
 struct write_batch {
     struct pgio_call call;
@@ -348,6 +348,28 @@ static void put_claims(struct pgparams *params, struct write *const *writes, uns
     pgparams_array_end(params);
 }
 
+/* NULL, not an array of them, where nothing has a rank: so it is nearly everywhere. */
+static void put_ranks(struct pgparams *params, struct write *const *writes, unsigned count)
+{
+    bool has_rank = false;
+
+    FOR_EACH_OPERATION(writes, count, operation)
+    has_rank = has_rank || operation->has_rank;
+    if (!has_rank) {
+        pgparams_null(params, PG_FLOAT8_ARRAY);
+        return;
+    }
+    pgparams_array_begin(params, PG_FLOAT8_ARRAY);
+    FOR_EACH_OPERATION(writes, count, operation)
+    {
+        if (operation->has_rank)
+            pgparams_add_float8(params, operation->rank);
+        else
+            pgparams_add_null(params);
+    }
+    pgparams_array_end(params);
+}
+
 void store_write_params(struct pgparams *params, int64_t writer, int64_t sequence, int64_t now_s,
                         struct write *const *writes, unsigned count)
 {
@@ -363,6 +385,7 @@ void store_write_params(struct pgparams *params, int64_t writer, int64_t sequenc
     put_claims(params, writes, count, CLAIM_OPERATION);
     put_claims(params, writes, count, CLAIM_KEY);
     put_claims(params, writes, count, CLAIM_VALUE);
+    put_ranks(params, writes, count);
 }
 
 /* ---- answers ---- */

@@ -50,6 +50,8 @@ struct write_operation {
     struct slice doc;  /* absent: the body itself */
     const struct write_claim *claims;
     unsigned claim_count;
+    bool has_rank;
+    double rank; /* among concurrent versions: container_conflict_rank */
     /* filled in by the answer */
     unsigned status; /* 200, 201, 204, 404, 409, 410, 412, 424 */
     unsigned substatus;

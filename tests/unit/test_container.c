@@ -230,6 +230,35 @@ static void defaults_are_filled_in(void **state)
         "\"version\":1}," INDEXING "," CONFLICTS "}");
 }
 
+static void assert_rank(const char *policy, const char *body, bool has_rank, double expected)
+{
+    struct json_text text;
+    double rank = 0;
+
+    assert_definition(arena_printf(&arena, "{\"id\":\"c\"," KEY "%s}", policy), NULL);
+    assert_true(json_validate(slice_from_text(body), JSON_DEPTH_MAX, &text, &fault));
+    assert_int_equal(container_conflict_rank(&settings, text.root, &rank), has_rank);
+    assert_true(rank == expected);
+}
+
+static void items_rank_by_the_number_at_the_path(void **state)
+{
+    static const char *const nested =
+        ",\"conflictResolutionPolicy\":{\"conflictResolutionPath\":\"/a/b\"}";
+
+    (void) state;
+    assert_rank(nested, "{\"a\":{\"b\":-1.5e3}}", true, -1500);
+    assert_rank(nested, "{\"a\":{\"b\":0}}", true, 0);
+    assert_rank(nested, "{\"a\":{\"b\":\"7\"}}", false, 0);
+    assert_rank(nested, "{\"a\":{\"b\":null}}", false, 0);
+    assert_rank(nested, "{\"a\":7}", false, 0);
+    assert_rank(nested, "{}", false, 0);
+    assert_rank("", "{\"_ts\":7}", false, 0);
+    assert_rank(",\"conflictResolutionPolicy\":{\"mode\":\"Custom\",\"conflictResolutionPath\":"
+                "\"/a\"}",
+                "{\"a\":7}", false, 0);
+}
+
 static void every_setting_is_kept(void **state)
 {
     (void) state;
@@ -433,6 +462,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(exhausted_memory_is_a_503, setup, teardown),
         cmocka_unit_test_setup_teardown(defaults_are_filled_in, setup, teardown),
         cmocka_unit_test_setup_teardown(every_setting_is_kept, setup, teardown),
+        cmocka_unit_test_setup_teardown(items_rank_by_the_number_at_the_path, setup, teardown),
         cmocka_unit_test_setup_teardown(replacements_keep_what_lasts, setup, teardown),
         cmocka_unit_test_setup_teardown(claims_differ_when_values_do, setup, teardown),
     };

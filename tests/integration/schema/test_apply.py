@@ -293,3 +293,28 @@ def test_an_older_loser_is_shown_again(region):
     assert a.digest() == b.digest()
 
 
+
+
+@pytest.mark.parametrize("batch", [False, True])
+def test_the_number_at_the_conflict_path_ranks_above_the_clock(region, batch):
+    """Rule 7.2: missing or not a number ranks below all numbers; where ranks are equal the clock decides."""
+    a, b = region(1), region(2)
+    ranks = {"low": (1.5, 7), "none": (None, -1e300), "equal": (2, 2), "neither": (None, None)}
+    for one, now, column in ((a, 2000, 0), (b, 1000, 1)):
+        ops = [Op(CREATE, id, body=f'{{"by":{column}}}', rank=rank[column]) for id, rank in ranks.items()]
+        for some in [ops] if batch else [[op] for op in ops]:
+            one.write(*some, now=now)
+    first = a.entries()
+    a.apply(b.entries())
+    b.apply(first)
+    for one in (a, b):
+        assert {id: one.item(id).body for id in ranks} == {
+            "low": '{"by":1}', "none": '{"by":1}', "equal": '{"by":0}', "neither": '{"by":0}'}
+    assert a.digest() == b.digest()
+    # a delete ranks above every number
+    b.one(Op(DELETE, "low"), now=900)
+    a.one(Op(REPLACE, "low", rank=1e308), now=3000)
+    first = a.entries()
+    a.apply(b.entries())
+    b.apply(first)
+    assert a.item("low").deleted and b.item("low").deleted and a.digest() == b.digest()

@@ -12,7 +12,7 @@ CREATE, UPSERT, REPLACE, DELETE, CHECK, EXISTS = range(6)
 CALL = """select * from orrery.{function}({lead}%s::bigint, %s::bigint, %s::bigint, %s::bigint, %s::int[], %s::smallint[],
     %s::bytea[], %s::text[], %s::uuid[], %s::uuid[], %s::smallint[], %s::int[], %s::bigint[], %s::text[], %s::text[]
     {tail})"""
-CLAIMS = ", %s::int[], %s::smallint[], %s::bytea[]"
+CLAIMS = ", %s::int[], %s::smallint[], %s::bytea[], %s::float8[]"
 
 Row = collections.namedtuple("Row", "n status substatus lsn ts rid etag epoch vector")
 
@@ -21,9 +21,10 @@ class Op:
     """One operation. claims: list of (key number, value)."""
 
     def __init__(self, kind, id, pk=b"p", body='{"a":1}', etag=None, if_match=None, flags=0, ttl=None, rid=None, doc=None,
-                 txn=None, claims=()):
+                 txn=None, claims=(), rank=None):
         self.kind, self.id, self.pk, self.body, self.flags = kind, id, pk, body, flags
         self.if_match, self.ttl, self.rid, self.doc, self.txn, self.claims = if_match, ttl, rid, doc, txn, claims
+        self.rank = None if rank is None else float(rank)
         self.etag = etag or uuid.uuid4()
 
 
@@ -55,7 +56,8 @@ class Range:
             self.sequence += 1
             sequence = self.sequence
         call = CALL.format(function=f"write_{self.number}", lead="%s::bigint, ", tail=CLAIMS)
-        rows = self.connection.execute(call, [self.id, epoch, self.writer, sequence, now, *arrays(ops), *claim_arrays(ops)])
+        rows = self.connection.execute(call, [self.id, epoch, self.writer, sequence, now, *arrays(ops), *claim_arrays(ops),
+                                              [op.rank for op in ops]])
         return [Row(*row) for row in rows.fetchall()]
 
     def statuses(self, *ops: Op, **options) -> list[int]:
