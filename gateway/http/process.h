@@ -5,6 +5,7 @@
 #define ORRERY_HTTP_PROCESS_H
 
 #include "http/server.h"
+#include "replica/replica.h"
 #include "service/throughput.h"
 #include "store/index_builder.h"
 #include "store/upkeep.h"
@@ -20,7 +21,8 @@ struct worker {
     struct service service;
     struct server server;
     struct metrics metrics;
-    struct upkeep upkeep; /* of the first worker */
+    struct upkeep upkeep;   /* of the first worker */
+    struct replica replica; /* the same */
     struct loop_message drain;
     struct loop_timer poll; /* looks whether PostgreSQL is there, later whether all is drained */
     int64_t drain_until_ms;

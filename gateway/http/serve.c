@@ -158,6 +158,7 @@ static void start_draining(struct loop_message *message)
     worker->is_draining = true;
     worker->drain_until_ms = worker->loop.now_ms + worker->process->config->drain_timeout_ms;
     upkeep_stop(&worker->upkeep);
+    replica_stop(&worker->replica);
     index_asks_stop(&worker->service.index_asks);
     server_drain(&worker->server);
     loop_timer_arm(&worker->loop, &worker->poll, 1);
@@ -199,8 +200,12 @@ static bool init_worker(struct process *process, struct worker *worker)
     if (!store_init(&worker->service.store, &worker->loop, process->config) || !init_peers(worker))
         return false;
     index_asks_start(&worker->service.index_asks, &worker->service.store);
-    if (worker == process->workers)
+    if (worker == process->workers) {
         upkeep_start(&worker->upkeep, &worker->service.store);
+        if (!replica_start(&worker->replica, process->config, &worker->loop, &worker->service.store,
+                           &worker->service.peers))
+            return false;
+    }
     loop_timer_arm(&worker->loop, &worker->poll, 0);
     return true;
 }
@@ -211,9 +216,11 @@ static void finish_worker(struct worker *worker)
         return;
     loop_timer_disarm(&worker->loop, &worker->poll);
     upkeep_stop(&worker->upkeep);
+    replica_stop(&worker->replica);
     index_asks_stop(&worker->service.index_asks);
     server_finish(&worker->server);
     peers_finish(&worker->service.peers);
+    replica_finish(&worker->replica);
     store_finish(&worker->service.store);
     index_asks_finish(&worker->service.index_asks);
     container_cache_finish(&worker->service.containers);

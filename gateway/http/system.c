@@ -109,7 +109,7 @@ enum op_next system_status(struct op *op)
         if (requests[count].url == NULL)
             return fault_set_oom(&op->fault) ? OP_DONE : OP_FAILED;
     }
-    return peer_get_all(&service->peers, op, requests, count, status_answered);
+    return peer_ask_all(&service->peers, op, requests, count, status_answered);
 }
 
 static enum op_next status_answered(struct op *op)

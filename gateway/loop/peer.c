@@ -10,6 +10,7 @@
 #include "loop/peer.h"
 
 #include "base/buf.h"
+#include "base/clock.h"
 
 #include <assert.h>
 #include <curl/curl.h>
@@ -34,6 +35,7 @@ struct peer_socket {
 struct handle {
     struct list place; /* in peers->idle */
     CURL *easy;
+    struct curl_slist *headers; /* of the call that uses it */
 };
 
 struct gather;
@@ -46,6 +48,7 @@ struct peer_call {
     struct buf body;
     size_t body_max_bytes, header_bytes;
     const char *excess; /* what was too large; NULL when nothing was */
+    void *tag;
     char message[CURL_ERROR_SIZE];
 };
 
@@ -69,6 +72,7 @@ static void library_init(void)
 static void handle_destroy(struct handle *handle)
 {
     curl_easy_cleanup(handle->easy);
+    curl_slist_free_all(handle->headers);
     free(handle);
 }
 
@@ -95,6 +99,8 @@ static struct handle *handle_take(struct peers *peers)
 static void handle_give_back(struct peers *peers, struct handle *handle)
 {
     curl_easy_reset(handle->easy);
+    curl_slist_free_all(handle->headers);
+    handle->headers = NULL;
     if (peers->is_finishing || peers->idles >= IDLE_MAX) {
         handle_destroy(handle);
         return;
@@ -195,12 +201,18 @@ static size_t take_body(char *bytes, size_t size, size_t count, void *context)
 
 static size_t take_header(char *bytes, size_t size, size_t count, void *context)
 {
+    static const char date[] = "date:";
     struct peer_call *call = context;
+    struct slice line = slice_make(bytes, size * count);
 
-    (void) bytes;
-    call->header_bytes += size * count;
+    call->header_bytes += line.len;
+    if (line.len > sizeof(date) && strncasecmp(bytes, date, sizeof(date) - 1) == 0 &&
+        !clock_parse_http(
+            slice_trim(slice_make(bytes + sizeof(date) - 1, line.len - sizeof(date) + 1)),
+            &call->answer.date_s))
+        call->answer.date_s = 0;
     if (call->header_bytes <= HEADER_MAX_BYTES)
-        return size * count;
+        return line.len;
     call->excess = "the headers of the answer are too large";
     return CURL_WRITEFUNC_ERROR;
 }
@@ -301,6 +313,31 @@ static int run_due(struct loop_hook *hook)
 
 /* ---- asking ---- */
 
+/* Without "expect: 100-continue", which would cost a round trip. */
+static bool set_headers(struct handle *handle, const struct peer_request *request)
+{
+    struct curl_slist *all = curl_slist_append(NULL, "expect:");
+
+    for (const char *const *at = request->headers; all != NULL && at != NULL && *at != NULL; at++) {
+        struct curl_slist *longer = curl_slist_append(all, *at);
+        if (longer == NULL)
+            curl_slist_free_all(all);
+        all = longer;
+    }
+    handle->headers = all;
+    return all != NULL && curl_easy_setopt(handle->easy, CURLOPT_HTTPHEADER, all) == CURLE_OK;
+}
+
+static bool set_post(struct handle *handle, const struct peer_request *request)
+{
+    const char *body = request->body.len > 0 ? request->body.ptr : "";
+
+    return curl_easy_setopt(handle->easy, CURLOPT_POST, 1L) == CURLE_OK &&
+           curl_easy_setopt(handle->easy, CURLOPT_POSTFIELDSIZE_LARGE,
+                            (curl_off_t) request->body.len) == CURLE_OK &&
+           curl_easy_setopt(handle->easy, CURLOPT_POSTFIELDS, body) == CURLE_OK;
+}
+
 static bool handle_set(const struct peers *peers, struct peer_call *call,
                        const struct peer_request *request, long timeout_ms)
 {
@@ -325,7 +362,9 @@ static bool handle_set(const struct peers *peers, struct peer_call *call,
            curl_easy_setopt(easy, CURLOPT_WRITEDATA, call) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, take_header) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_HEADERDATA, call) == CURLE_OK &&
-           curl_easy_setopt(easy, CURLOPT_PRIVATE, call) == CURLE_OK;
+           curl_easy_setopt(easy, CURLOPT_PRIVATE, call) == CURLE_OK &&
+           set_headers(call->handle, request) &&
+           (!request->is_post || set_post(call->handle, request));
 }
 
 /* False when the call could not be made; its answer says so. */
@@ -337,6 +376,7 @@ static bool call_begin(struct peers *peers, struct peer_call *call,
 
     list_init(&call->place);
     call->body_max_bytes = request->body_max_bytes;
+    call->tag = request->tag;
     call->handle = handle_take(peers);
     /* To libcurl a timeout of 0 is none. */
     if (call->handle != NULL && handle_set(peers, call, request, timeout_ms > 0 ? timeout_ms : 1) &&
@@ -360,7 +400,7 @@ static void finish_bodies(void *object)
         buf_finish(&gather->calls[i].body);
 }
 
-enum op_next peer_get_all(struct peers *peers, struct op *op, const struct peer_request *requests,
+enum op_next peer_ask_all(struct peers *peers, struct op *op, const struct peer_request *requests,
                           unsigned count, op_step *next)
 {
     bool is_refused = peers->is_finishing || peers->calls + count > PEER_CALLS_MAX;
@@ -386,10 +426,10 @@ enum op_next peer_get_all(struct peers *peers, struct op *op, const struct peer_
     return gather->left > 0 ? op_wait(op, OP_WAITS_READ, next) : op_again(op, next);
 }
 
-enum op_next peer_get(struct peers *peers, struct op *op, const struct peer_request *request,
+enum op_next peer_ask(struct peers *peers, struct op *op, const struct peer_request *request,
                       op_step *next)
 {
-    return peer_get_all(peers, op, request, 1, next);
+    return peer_ask_all(peers, op, request, 1, next);
 }
 
 const struct peer_answer *peer_answer(const struct op *op, unsigned index)
@@ -398,6 +438,14 @@ const struct peer_answer *peer_answer(const struct op *op, unsigned index)
 
     assert(gather->left == 0 && index < gather->count);
     return &gather->calls[index].answer;
+}
+
+void *peer_tag(const struct op *op, unsigned index)
+{
+    const struct gather *gather = op->waiting_for;
+
+    assert(gather->left == 0 && index < gather->count);
+    return gather->calls[index].tag;
 }
 
 /* ---- begin and end ---- */

@@ -19,7 +19,7 @@
 /* Calls of one loop at a time; what is asked beyond is refused. */
 #define PEER_CALLS_MAX 1024
 /* Connections of one loop, to one peer and to all. Calls beyond wait, within their timeout. */
-#define PEER_HOST_CONNECTIONS_MAX 4
+#define PEER_HOST_CONNECTIONS_MAX 8
 #define PEER_CONNECTIONS_MAX 32
 
 struct peer_options {
@@ -44,13 +44,19 @@ struct peers {
 struct peer_request {
     const char *url; /* http or https; borrowed until the call is made */
     int timeout_ms;  /* all of it, connecting included; at least 1, cut at the op's deadline */
-    size_t body_max_bytes;
+    size_t body_max_bytes; /* of the answer */
+    bool is_post;
+    struct slice body;          /* of a POST; as long as the op */
+    const char *const *headers; /* "name: value", NULL at the end; borrowed until the call is made,
+                                   NULL for none */
+    void *tag;                  /* the asker's, for peer_tag */
 };
 
 struct peer_answer {
     unsigned status;   /* of HTTP; 0 when there is no whole answer, and error says why */
     struct slice body; /* as long as the op; empty without a whole answer */
     const char *error; /* lower case, for people; NULL with a status */
+    int64_t date_s;    /* the peer's clock, by its header date; 0 when it gave none */
     int64_t took_us;   /* until the answer, or until it was given up */
 };
 
@@ -70,14 +76,15 @@ void peers_finish(struct peers *peers);
  *
  * fault  503 without memory, with too many calls in flight, or while peers_finish runs
  */
-enum op_next peer_get(struct peers *peers, struct op *op, const struct peer_request *request,
+enum op_next peer_ask(struct peers *peers, struct op *op, const struct peer_request *request,
                       op_step *next);
 
 /* The same for several at once; the next step runs when all have answered or failed. */
-enum op_next peer_get_all(struct peers *peers, struct op *op, const struct peer_request *requests,
+enum op_next peer_ask_all(struct peers *peers, struct op *op, const struct peer_request *requests,
                           unsigned count, op_step *next);
 
-/* For the step after peer_get, and index 0…count-1 after peer_get_all. */
+/* For the step after peer_ask, and index 0…count-1 after peer_ask_all. */
 const struct peer_answer *peer_answer(const struct op *op, unsigned index);
+void *peer_tag(const struct op *op, unsigned index);
 
 #endif

@@ -419,7 +419,7 @@ static enum op_next step_ask(struct op *op)
             .url = arena_printf(&op->arena, "http://127.0.0.1:%d%s", port, paths[i]),
             .timeout_ms = timeout_ms,
             .body_max_bytes = 500};
-    return peer_get_all(&peers, op, requests, paths_count, step_seen);
+    return peer_ask_all(&peers, op, requests, paths_count, step_seen);
 }
 
 static void ask(const char *path, const char *path2, const char *path3)
