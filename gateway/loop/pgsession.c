@@ -96,7 +96,7 @@ static bool is_good(struct pgsession *session, PGresult *result, struct fault *f
     const char *sqlstate;
 
     session->sqlstate[0] = '\0';
-    if (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK)
+    if (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK || status == PGRES_EMPTY_QUERY)
         return true;
     sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
     if (sqlstate != NULL)
