@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/crypto.h"
 #include "base/hash.h"
+#include "base/testpoint.h"
 #include "store/sqlstate.h"
 
 #include <assert.h>
@@ -480,8 +481,10 @@ static void batch_done(struct pgio_call *call, struct pgio_result *result)
         activate(store->write_queues, queue);
         return;
     }
-    if (result->outcome == PGIO_ROWS)
+    if (result->outcome == PGIO_ROWS) {
+        testpoint("write-committed");
         take_results(batch, result);
+    }
     bool is_refused = result->outcome == PGIO_ERROR &&
                       sqlstate_class(result->sqlstate) == SQLSTATE_BUG && batch->count > 1;
     if (is_refused)
@@ -557,6 +560,7 @@ static void send_queue(struct store *store, struct write_queue *queue, struct pg
         return;
     batch = queue->batch;
     list_remove(&queue->place);
+    testpoint("write-taken");
     snprintf(sql, sizeof(sql), write_sql, queue->container);
     struct pgio_statement statement = {
         .key = store_statement_key(STATEMENT_WRITE, queue->container), .sql = sql};

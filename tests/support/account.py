@@ -38,7 +38,8 @@ class AccountGateway(Gateway):
         self.port = free_port()
         super().__init__(region.postgres, region.name, region.ordinal, directory=region.directory / f"gateway-{number}",
                          args=["--protocol", "http", "--threads", "1", *args])
-        self.directory.mkdir(exist_ok=True)
+        self.points = self.directory / "points"
+        self.points.mkdir(parents=True, exist_ok=True)
 
     def arguments(self):
         return ["--port", str(self.port), *self.args, *self.account_region.arguments()]
@@ -50,6 +51,33 @@ class AccountGateway(Gateway):
     @property
     def is_running(self):
         return self.process is not None and self.process.poll() is None
+
+    # Points of gateway/base/testpoint.h
+
+    def environment(self):
+        return {**super().environment(), "TESTPOINTS": str(self.points)}
+
+    def arm(self, point, action):
+        """The next time it passes the point it kills or stops itself."""
+        assert action in ("kill", "stop")
+        (self.points / f"{point}.reached").unlink(missing_ok=True)
+        beside = self.points / f"{point}.new"
+        beside.write_text(action)
+        beside.rename(self.points / point)
+
+    def disarm(self):
+        for path in self.points.iterdir():
+            path.unlink()
+
+    def has_reached(self, point):
+        return (self.points / f"{point}.reached").exists()
+
+    def wait_reached(self, point, deadline_s=20):
+        wait_for(lambda: None if self.has_reached(point) else f"{self.region} has not passed {point}", deadline_s)
+
+    def break_rule(self, rule, is_broken=True):
+        path = self.points / f"break-{rule}"
+        path.touch() if is_broken else path.unlink(missing_ok=True)
 
     def pause(self):
         self.process.send_signal(signal.SIGSTOP)

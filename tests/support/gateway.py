@@ -82,7 +82,7 @@ class Gateway:
         ]
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
-                command, env=environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log)
+                command, env=self.environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log)
         try:
             self.ready = self.ready_line()
         except BaseException:
@@ -95,6 +95,9 @@ class Gateway:
 
     def arguments(self):
         return ["--port", "0", "--http-port", "0", *self.args]
+
+    def environment(self):
+        return environment()
 
     def ready_line(self):
         deadline = time.monotonic() + START_S
