@@ -140,6 +140,7 @@ begin
         execute format('drop table if exists orrery.%I, orrery.%I', 'items_' || gone, 'log_' || gone);
         execute format('drop function if exists orrery.%I, orrery.%I', 'write_' || gone, 'clash_' || gone);
         delete from orrery.unique_claims c where c.range_id between gone << 12 and gone << 12 | 4095;
+        delete from orrery.conflicts x where x.range_id between gone << 12 and gone << 12 | 4095;
         delete from orrery.batches w where w.range_id between gone << 12 and gone << 12 | 4095;
         delete from orrery.query_indexes q where q.container = gone;
         delete from orrery.container_indexing c where c.container = gone;

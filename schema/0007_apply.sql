@@ -1,5 +1,12 @@
 -- Entries of other regions: how they come into a range. docs/replication.md states the rules; the numbers are those.
 
+-- The number that a conflict is addressed by, the same in every region: 60 bits of a digest of what it is.
+create function orrery.conflict_number(range_id bigint, pk bytea, id text, origin smallint, lsn bigint)
+returns bigint language sql immutable parallel safe as $$
+    select ('x' || substr(encode(sha256(int8send(range_id) || int2send(origin) || int8send(lsn) || int4send(octet_length(pk))
+                                        || pk || convert_to(id, 'UTF8')), 'hex'), 1, 15))::bit(60)::bigint
+$$;
+
 -- Versions that lost: maximal versions of an item that are not the one shown. log_seq: the entry, with its body. What
 -- the log does not have, doc and claims on unique keys, is kept for the moment when the version may be shown again.
 create table orrery.conflicts (
@@ -15,13 +22,48 @@ create table orrery.conflicts (
     claim_key   smallint[] not null default '{}',
     claim_value bytea[] not null default '{}',
     is_resolved boolean not null default false, -- deleted from the feed by a user
+    number      bigint not null generated always as (orrery.conflict_number(range_id, pk, id, origin, lsn)) stored,
     primary key (range_id, pk, id, origin, lsn)
 );
+create index on orrery.conflicts (range_id, number) where not is_resolved;
 
 -- Does the entry (context, origin, lsn) know the other one? A context that is null names its own origin only.
 create function orrery.knows(context bigint[], origin smallint, lsn bigint, other_origin smallint, other_lsn bigint)
 returns boolean language sql immutable parallel safe as $$
     select case when other_origin = origin then other_lsn < lsn else coalesce(context[other_origin], 0) >= other_lsn end
+$$;
+
+-- Take a conflict out of the feed: 204, 404, or 410 with substatus 1002 as write_<n> does. While the version is a head
+-- of its item the row stays, because the version may be shown again.
+create function orrery.conflict_resolve(p_range bigint, p_number bigint, out status smallint, out substatus integer)
+language plpgsql as $$
+declare
+    x record;
+    is_head boolean;
+begin
+    perform orrery.range_lock(p_range);
+    substatus := 0;
+    if not exists (select from orrery.ranges g where g.range_id = p_range and g.state = 'online') then
+        status := 410; substatus := 1002;
+        return;
+    end if;
+    select * from orrery.conflicts c where c.range_id = p_range and c.number = p_number and not c.is_resolved into x;
+    if x.number is null then
+        status := 404;
+        return;
+    end if;
+    execute format('select coalesce($4 = any (i.heads), false) from orrery.%I i where i.range_id = $1 and i.pk = $2 and i.id = $3',
+                   format('items_%s', p_range >> 12))
+    using p_range, x.pk, x.id, x.log_seq into is_head;
+    if is_head then
+        update orrery.conflicts c set is_resolved = true
+        where c.range_id = p_range and c.pk = x.pk and c.id = x.id and c.origin = x.origin and c.lsn = x.lsn;
+    else
+        delete from orrery.conflicts c
+        where c.range_id = p_range and c.pk = x.pk and c.id = x.id and c.origin = x.origin and c.lsn = x.lsn;
+    end if;
+    status := 204;
+end
 $$;
 
 -- What ranks first among concurrent versions: deletes above writes above expiry.

@@ -49,6 +49,7 @@ static const struct route table[] = {
     {PATH_UDF, METHOD_PUT, ROUTE_WRITE, udfs_replace, "udfs.replace"},
     {PATH_UDF, METHOD_DELETE, ROUTE_WRITE, udfs_delete, "udfs.delete"},
     {PATH_CONFLICTS, METHOD_GET, ROUTE_READ, conflicts_list, "conflicts.list"},
+    {PATH_CONFLICTS, METHOD_POST, ROUTE_POST, conflicts_query, "conflicts.query"},
     {PATH_CONFLICT, METHOD_GET, ROUTE_READ, conflicts_read, "conflicts.read"},
     {PATH_CONFLICT, METHOD_DELETE, ROUTE_WRITE, conflicts_delete, "conflicts.delete"},
     {PATH_USERS, METHOD_POST, ROUTE_POST, users_create, "users.create"},

@@ -1,9 +1,8 @@
 /*
- * Feeds of definitions: lists, and queries, which are lists with a condition.
- *
- * A query is evaluated here, over the definitions as clients see them: there are few of them, and
- * the clients' own queries (offers by resource, databases by id) are simple.
+ * Feeds of definitions: lists, and queries, which are lists with a condition over the definitions
+ * as clients see them.
  */
+#include "service/feed_select.h"
 #include "service/resource.h"
 
 #include "base/clock.h"
@@ -21,7 +20,6 @@
 #define SCAN_ROWS 500             /* that a query looks at per statement */
 /* More than this means that a list may have ended early. */
 #define LIST_BYTES_WHOLE (METADATA_LIST_BYTES - RESOURCE_BYTES_STORED_MAX)
-#define FILTER_ARENA_BYTES (4u << 20)
 
 static op_step feed_rows; /* print what came, ask for more or answer */
 
@@ -99,43 +97,6 @@ enum op_next resource_query(struct op *op, const struct resource_type *type)
 
 /* ---- rows ---- */
 
-static void append_element(struct resource *self, const char *text, size_t len)
-{
-    if (self->count++ > 0)
-        buf_append_char(&self->page, ',');
-    buf_append(&self->page, text, len);
-}
-
-/* Add what the query selects of a printed definition, when it passes. */
-static bool select_one(struct op *op, struct slice printed)
-{
-    struct resource *self = op_self(op, struct resource);
-    struct arena arena;
-    const cJSON *value;
-    bool matches = false;
-    cJSON *document = cJSON_ParseWithLength(printed.ptr, printed.len);
-
-    if (document == NULL)
-        return fault_set_oom(&op->fault);
-    arena_init(&arena, FILTER_ARENA_BYTES);
-    bool is_done = filter_matches(&self->filter, document, &arena, &matches, &op->fault);
-    if (is_done && matches &&
-        (is_done = filter_project(&self->filter, document, &arena, &value, &op->fault)) &&
-        value != NULL) {
-        char *text = value == document ? NULL : cJSON_PrintUnformatted(value);
-        if (value == document)
-            append_element(self, printed.ptr, printed.len);
-        else if (text != NULL)
-            append_element(self, text, strlen(text));
-        else
-            is_done = fault_set_oom(&op->fault);
-        cJSON_free(text);
-    }
-    arena_finish(&arena);
-    cJSON_Delete(document);
-    return is_done;
-}
-
 static bool add_one(struct op *op, const struct metadata *one)
 {
     struct resource *self = op_self(op, struct resource);
@@ -144,9 +105,10 @@ static bool add_one(struct op *op, const struct metadata *one)
     resource_print(op, &printed, one);
     bool is_added = !printed.has_failed || fault_set_oom(&op->fault);
     if (is_added && self->is_query)
-        is_added = select_one(op, buf_slice(&printed));
+        is_added =
+            feed_select(&self->page, &self->count, &self->filter, buf_slice(&printed), &op->fault);
     else if (is_added)
-        append_element(self, printed.ptr, printed.len);
+        feed_append(&self->page, &self->count, buf_slice(&printed));
     buf_finish(&printed);
     return is_added && (!self->page.has_failed || fault_set_oom(&op->fault));
 }

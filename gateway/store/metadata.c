@@ -132,7 +132,6 @@ const char *metadata_word(enum metadata_kind kind)
         [METADATA_TRIGGER] = "triggers",
         [METADATA_UDF] = "udfs",
         [METADATA_KEY] = "clientencryptionkeys",
-        [METADATA_CONFLICT] = "conflicts",
         [METADATA_OFFER] = "offers",
     };
 
@@ -149,7 +148,6 @@ static uint64_t number_of_rid(enum metadata_kind kind, struct slice text)
         [METADATA_USER] = RID_USER,         [METADATA_PERMISSION] = RID_PERMISSION,
         [METADATA_SPROC] = RID_SPROC,       [METADATA_TRIGGER] = RID_TRIGGER,
         [METADATA_UDF] = RID_UDF,           [METADATA_KEY] = RID_CLIENT_ENCRYPTION_KEY,
-        [METADATA_CONFLICT] = RID_CONFLICT,
     };
     struct rid rid;
 

@@ -36,7 +36,6 @@ enum metadata_kind {
     METADATA_TRIGGER,
     METADATA_UDF,
     METADATA_KEY,
-    METADATA_CONFLICT, /* none is kept while there is one region */
     METADATA_OFFER
 };
 

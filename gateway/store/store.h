@@ -133,6 +133,9 @@ enum store_statement {
     STATEMENT_PARTITION_DELETE = STATEMENT_CHANGES + 6,
     STATEMENT_UPKEEP,
     STATEMENT_INDEX_ASK,
+    STATEMENT_CONFLICTS, /* three: a kind of scope */
+    STATEMENT_CONFLICT = STATEMENT_CONFLICTS + 3,
+    STATEMENT_CONFLICT_RESOLVE,
     STATEMENT_OTHER /* first of those in metadata.c and feeds.c */
 };
 

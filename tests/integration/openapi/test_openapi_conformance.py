@@ -186,6 +186,10 @@ def containers(walk, db):
     ranges = walk(200, f"GET {one}/pkranges", **where)
     walk(304, f"GET {one}/pkranges", headers={"a-im": "Incremental Feed", "if-none-match": ranges.headers["etag"][0]}, **where)
     assert walk(200, f"GET {one}/conflicts", **where).json()["Conflicts"] == []
+    query = {"query": "SELECT * FROM c WHERE c.operationType = 'delete'"}
+    walk(400, f"POST {one}/conflicts", query, "application/query+json", **where)
+    asked = walk(200, f"POST {one}/conflicts", query, "application/query+json", {"x-ms-documentdb-isquery": "true"}, **where)
+    assert asked.json()["Conflicts"] == []
     for method in ("GET", "DELETE"):
         walk(404, f"{method} {one}/conflicts/{{conflict}}", conflict="none", **where)
     return container
