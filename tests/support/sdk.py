@@ -105,6 +105,7 @@ class Suite:
     run: list
     env: dict = dataclasses.field(default_factory=dict)
     queries: list = ()  # the program that asks the cases of tests/query
+    failover: list = ()  # the program that goes on while regions fail over
     ca_env: str = ""  # where the SDK's TLS looks for authorities, unless the program says
 
     @property
@@ -211,21 +212,23 @@ SUITES = {
         Suite(
             name="javascript",
             tools=[(["node", "--version"], r"v(\d+)\.(\d+)", (20, 0)), (["npm", "--version"], r"(\d+)\.", (8,))],
-            inputs=["package.json", "suite.mjs", "queries.mjs"],
+            inputs=["package.json", "suite.mjs", "queries.mjs", "failover.mjs"],
             make=[["npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts"]],
             run=["node", "suite.mjs"],
             queries=["node", "queries.mjs"],
+            failover=["node", "failover.mjs"],
         ),
         Suite(
             name="python",
             tools=[],
-            inputs=["requirements.txt", "suite.py", "queries.py"],
+            inputs=["requirements.txt", "suite.py", "queries.py", "failover.py"],
             make=[
                 [sys.executable, "-m", "venv", "venv"],
                 ["venv/bin/pip", "install", "--quiet", "--disable-pip-version-check", "-r", "requirements.txt"],
             ],
             run=["venv/bin/python", "suite.py"],
             queries=["venv/bin/python", "queries.py"],
+            failover=["venv/bin/python", "failover.py"],
         ),
         Suite(
             name="go",

@@ -3,11 +3,9 @@
 import itertools
 
 import pytest
-from support import sdk
+from support import checkers, linearizable, sdk
+from support.checkers import Log, Version
 from support.history import Op
-
-from . import checkers, linearizable
-from .checkers import Log, Version
 
 S = 1_000_000_000
 TIMES = itertools.count(1)

@@ -1,12 +1,10 @@
 """Two gateways on one PostgreSQL: whatever dies, every client sees one register per item."""
 
 import pytest
-from support import sdk
+from support import checkers, linearizable, sdk
 from support.account import Account
 from support.clients import Client
-
-from . import checkers, linearizable
-from .conftest import DOCS, KEYS, play, prepare
+from support.story import DOCS, KEYS, play, prepare
 
 SECONDS = 8
 

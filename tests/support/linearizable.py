@@ -7,10 +7,10 @@ import pathlib
 import shutil
 import subprocess
 
-from support import sdk
-from support.history import registers
+from . import sdk
+from .history import registers
 
-SOURCE = pathlib.Path(__file__).parent / "linearizable"
+SOURCE = pathlib.Path(__file__).parent / "linearizable_go"
 WORK = sdk.CACHE / "linearizable"
 MAKE_S = 300
 DECIDE_S = 150

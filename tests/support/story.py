@@ -3,10 +3,9 @@
 import random
 import time
 
-from support.clients import Client, run_clients
-
 from . import checkers
 from .checkers import Log, Version
+from .clients import Client, run_clients
 
 COLLS = "/dbs/suite/colls"
 DOCS = f"{COLLS}/items/docs"
