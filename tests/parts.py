@@ -308,7 +308,12 @@ def skip_reasons(parts):
 # All together
 
 
-def all_parts(kills):
+def longer(name, kills, soak_minutes):
+    """Seconds that a part may take beyond what it takes by itself."""
+    return {"crash": 10 * kills, "consistency": 180 * soak_minutes}.get(name, 0)
+
+
+def all_parts(kills, soak_minutes):
     asan = Part("build_asan", build_asan)
     release = Part("build_release", build_release)
     folders = sorted(p.name for p in INTEGRATION.iterdir() if p.is_dir() and any(p.glob("test_*.py")))
@@ -320,7 +325,7 @@ def all_parts(kills):
         parts.append(prepared[name])
     parts += [Part("layers", layers), Part("format", formatting), Part("unit", unit, [asan])]
     # Failing allocations are put under the release build: a sanitizer has an allocator of its own.
-    parts += [Part(name, pytest_part([name], 600 + (10 * kills if name == "crash" else 0)),
+    parts += [Part(name, pytest_part([name], 600 + longer(name, kills, soak_minutes)),
                    [asan, release] if name == "memory" else [asan]) for name in folders if name not in sdks]
     parts += [Part(name, pytest_part([name], 600), [asan, prepared[name]]) for name in sdks]
     if (ROOT / "tests" / "fuzz" / "meson.build").exists():
@@ -342,11 +347,15 @@ def main():
     options.add_argument("--list", action="store_true", help="name the parts")
     options.add_argument("--kills", metavar="N", type=int, default=KILLS,
                          help=f"how often the part 'crash' kills a gateway or PostgreSQL under load [{KILLS}]")
+    options.add_argument("--soak", metavar="MINUTES", type=float, default=0,
+                         help="the part 'consistency' alone, about that long, with seed after seed")
     options = options.parse_args()
     os.environ["CRASH_KILLS"] = str(options.kills)
-    parts = chosen(all_parts(options.kills), options.only)
+    os.environ["SOAK_MINUTES"] = str(options.soak)
+    known = all_parts(options.kills, options.soak)
+    parts = chosen(known, options.only or ("^consistency$" if options.soak else ""))
     if options.list or not parts:
-        print("\n".join(part.name for part in parts or all_parts(options.kills)))
+        print("\n".join(part.name for part in parts or known))
         return 0 if options.list else 2
     LOGS.mkdir(parents=True, exist_ok=True)
     for part in parts:

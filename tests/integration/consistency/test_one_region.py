@@ -6,15 +6,18 @@ from support.account import Account
 from support.clients import Client
 from support.story import DOCS, KEYS, play, prepare
 
-SECONDS = 8
+
+def test_two_gateways_are_one_store(runs):
+    for seed in runs:
+        one_store(runs.seconds, seed)
 
 
-def test_two_gateways_are_one_store():
+def one_store(seconds, seed):
     with Account(regions=1, gateways=2, level="Session", args=["--request-timeout-ms", "3000"]) as account:
         prepare(account)
         history = []
         clients = [Client(account, DOCS, history, f"c{n}", [1], KEYS) for n in range(5)]
-        story = play(account, clients, history, SECONDS, seed=1, kinds=("kill_gateway", "kill_postgres", "pause"))
+        story = play(account, clients, history, seconds, seed, kinds=("kill_gateway", "kill_postgres", "pause"))
         story.check_common()
         assert checkers.session(history, story.log) == []
         assert checkers.prefix(history, story.log) == []
