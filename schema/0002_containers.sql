@@ -62,7 +62,8 @@ begin
         where w.range_id = p_range and w.writer = p_writer;
         return;
     elsif r.state is distinct from 'online' or r.epoch <> p_epoch then
-        return query select x, 410::smallint, 1002, null::bigint, null::bigint, null::bigint, null::uuid, r.epoch, r.vector
+        return query select x, case when r.state = 'read-only' then 403::smallint else 410::smallint end,
+            case when r.state = 'read-only' then 3 else 1002 end, null::bigint, null::bigint, null::bigint, null::uuid, r.epoch, r.vector
         from generate_series(1, cardinality(p_kind)) x;
         return;
     end if;

@@ -39,6 +39,7 @@ begin
         from orrery.ranges m
         cross join unnest(p_epk_min, p_epk_max) with ordinality e(epk_min, epk_max, n)
         where m.range_id = 0;
+        perform orrery.ranges_enroll(p_number);
     end if;
 end
 $$;
@@ -142,6 +143,7 @@ begin
         delete from orrery.unique_claims c where c.range_id between gone << 12 and gone << 12 | 4095;
         delete from orrery.conflicts x where x.range_id between gone << 12 and gone << 12 | 4095;
         delete from orrery.batches w where w.range_id between gone << 12 and gone << 12 | 4095;
+        delete from orrery.range_epochs e where e.range_id between gone << 12 and gone << 12 | 4095;
         delete from orrery.query_indexes q where q.container = gone;
         delete from orrery.container_indexing c where c.container = gone;
         delete from orrery.ranges g where g.container = gone;

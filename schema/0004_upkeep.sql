@@ -81,7 +81,7 @@ begin
 end
 $$;
 
--- Delete up to p_limit items of one logical partition. status 200, or 410 with substatus 1002 as write_<n> does.
+-- Delete up to p_limit items of one logical partition. status 200, or 410 or 403 with a substatus as write_<n> does.
 -- Call again while count = p_limit. Repeating a call does no harm.
 create function orrery.partition_delete(p_range bigint, p_epoch bigint, p_now bigint, p_pk bytea, p_limit integer,
     out status smallint, out substatus integer, out count integer, out lsn bigint, out epoch bigint, out vector bigint[])
@@ -99,7 +99,9 @@ begin
     epoch := r.epoch;
     vector := r.vector;
     if r.state is distinct from 'online' or r.epoch <> p_epoch then
-        status := 410; substatus := 1002; count := 0;
+        status := case when r.state = 'read-only' then 403 else 410 end;
+        substatus := case when r.state = 'read-only' then 3 else 1002 end;
+        count := 0;
         return;
     end if;
     execute format($sql$

@@ -178,7 +178,7 @@ begin
     select 2, i.rid, i.seq, i.body
     from orrery.items_0 i left join orrery.container_indexing c on c.container = i.rid
     where i.range_id = 0 and i.pk >= 'colls/' and i.pk < 'colls0' and not i.deleted and c.seq is distinct from i.seq
-      and exists (select from orrery.ranges g where g.container = i.rid and g.state = 'online')
+      and exists (select from orrery.ranges g where g.container = i.rid and g.state in ('online', 'read-only'))
     order by i.seq limit 1
     into task, container, seq, definition;
     if task is not null then

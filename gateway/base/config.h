@@ -63,7 +63,10 @@ struct config {
     int region_ordinal;       /* 1… */
     const char *peers;        /* NAME=URL,… of other regions, see config_peer_next; NULL: none */
     const char *peer_ca_file; /* PEM; NULL: the system's authorities */
-    const char *consistency;  /* one of the five names, in their public spelling */
+    const char *client_endpoints; /* NAME=URL,… that clients use; as peers */
+    const char *topology_file;    /* JSON, for the first start; NULL: one region */
+    int lease_ms;                 /* D of docs/replication.md */
+    const char *consistency;      /* one of the five names, in their public spelling */
 
     /* Where clients come in. */
     const char *listen_address; /* an IP address in text */

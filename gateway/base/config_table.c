@@ -54,7 +54,14 @@ const struct setting settings[] = {
     {"ordinal", NULL, SETTING_NUMBER, SERVE | MIGRATE, AT(region_ordinal), "1", 1, 255, NULL, NULL, "N",
      "number of this region in the account, never given to another"},
     {"peers", NULL, SETTING_TEXT, SERVE, AT(peers), NULL, 0, 0, NULL, check_peers, "NAME=URL,…",
-     "gateways of the account's other regions, whose state /status tells"},
+     "gateways of the account's other regions"},
+    {"client-endpoints", NULL, SETTING_TEXT, SERVE, AT(client_endpoints), NULL, 0, 0, NULL, check_peers, "NAME=URL,…",
+     "where clients find the account's regions, one https and one http URL each; a URL on loopback gives the port alone, "
+     "the host is the one that the client used; default: the peers' URLs"},
+    {"topology", NULL, SETTING_TEXT, SERVE, AT(topology_file), NULL, 0, 0, NULL, NULL, "FILE",
+     "JSON document of an account of several regions, for the first start of each; default: one region"},
+    {"lease-ms", NULL, SETTING_NUMBER, GATEWAY, AT(lease_ms), "5000", 200, 60000, NULL, NULL, "MS",
+     "leases between regions; a change of the topology waits as long; the same in all regions"},
     {"peer-ca-file", NULL, SETTING_TEXT, SERVE, AT(peer_ca_file), NULL, 0, 0, NULL, NULL, "FILE",
      "PEM authorities that the certificates of https peers come from; default: the system's"},
     {"consistency", NULL, SETTING_CHOICE, GATEWAY, AT(consistency), "Session", 0, 0, levels, NULL, "LEVEL",
@@ -302,15 +309,15 @@ static const char *check_peers(const char *text)
     while (config_peer_next(&rest, &name, &url)) {
         char copy[512];
         if (++count > CONFIG_PEERS_MAX)
-            return "at most 16 peers can be named";
+            return "at most 16 can be named";
         snprintf(copy, sizeof(copy), "%.*s", (int) (name.len < 65 ? name.len : 65), name.ptr);
         if (check_region(copy) != NULL)
-            return "each peer is NAME=URL with the name of a region";
+            return "each is NAME=URL with the name of a region";
         if (slice_is_absent(url) || url.len >= sizeof(copy))
-            return "each peer is NAME=URL with http://host[:port] or https://host[:port]";
+            return "each is NAME=URL with http://host[:port] or https://host[:port]";
         snprintf(copy, sizeof(copy), "%.*s", (int) url.len, url.ptr);
         if (check_endpoint(copy) != NULL)
-            return "each peer is NAME=URL with http://host[:port] or https://host[:port]";
+            return "each is NAME=URL with http://host[:port] or https://host[:port]";
     }
     return NULL;
 }

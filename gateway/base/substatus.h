@@ -15,6 +15,8 @@
     ROW(SUB_COLLECTION_RID_MISMATCH, 400, 1024,                                                    \
         "x-ms-cosmos-intended-collection-rid names another container")                             \
     ROW(SUB_WRITE_FORBIDDEN, 403, 3, "write sent to a region that takes none")                     \
+    ROW(SUB_ACCOUNT_NOT_FOUND, 403, 1008,                                                          \
+        "the region is offline or was removed; SDKs read the account again")                       \
     ROW(SUB_READ_SESSION_NOT_AVAILABLE, 404, 1002, "the region has not reached the session token") \
     ROW(SUB_OWNER_RESOURCE_NOT_FOUND, 404, 1003, "the database or container is missing")           \
     ROW(SUB_UNIQUE_INDEX_CONFLICT, 409, 3301, "a unique key of the container is taken")            \

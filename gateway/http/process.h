@@ -8,6 +8,7 @@
 #include "replica/replica.h"
 #include "service/throughput.h"
 #include "store/index_builder.h"
+#include "store/regions.h"
 #include "store/upkeep.h"
 
 #include <pthread.h>
@@ -21,8 +22,9 @@ struct worker {
     struct service service;
     struct server server;
     struct metrics metrics;
-    struct upkeep upkeep;   /* of the first worker */
-    struct replica replica; /* the same */
+    struct upkeep upkeep;               /* of the first worker */
+    struct replica replica;             /* the same */
+    struct regions_watch regions_watch; /* the same */
     struct loop_message drain;
     struct loop_timer poll; /* looks whether PostgreSQL is there, later whether all is drained */
     int64_t drain_until_ms;

@@ -159,6 +159,7 @@ static void start_draining(struct loop_message *message)
     worker->drain_until_ms = worker->loop.now_ms + worker->process->config->drain_timeout_ms;
     upkeep_stop(&worker->upkeep);
     replica_stop(&worker->replica);
+    regions_watch_stop(&worker->regions_watch);
     index_asks_stop(&worker->service.index_asks);
     server_drain(&worker->server);
     loop_timer_arm(&worker->loop, &worker->poll, 1);
@@ -205,6 +206,7 @@ static bool init_worker(struct process *process, struct worker *worker)
         if (!replica_start(&worker->replica, process->config, &worker->loop, &worker->service.store,
                            &worker->service.peers))
             return false;
+        regions_watch_start(&worker->regions_watch, &worker->service.store);
     }
     loop_timer_arm(&worker->loop, &worker->poll, 0);
     return true;
@@ -217,6 +219,7 @@ static void finish_worker(struct worker *worker)
     loop_timer_disarm(&worker->loop, &worker->poll);
     upkeep_stop(&worker->upkeep);
     replica_stop(&worker->replica);
+    regions_watch_stop(&worker->regions_watch);
     index_asks_stop(&worker->service.index_asks);
     server_finish(&worker->server);
     peers_finish(&worker->service.peers);
@@ -232,6 +235,7 @@ static void finish_worker(struct worker *worker)
 static void print_ready(const struct process *process)
 {
     const char *address = process->config->listen_address;
+    const struct regions *regions = regions_current();
     bool is_v6 = strchr(address, ':') != NULL;
     struct buf line = {0};
 
@@ -243,7 +247,8 @@ static void print_ready(const struct process *process)
     buf_append_json_string(&line, slice_from_text(process->config->account_name));
     buf_append_text(&line, ",\"region\":");
     buf_append_json_string(&line, slice_from_text(process->config->region_name));
-    buf_printf(&line, ",\"ordinal\":%d", process->config->region_ordinal);
+    buf_printf(&line, ",\"ordinal\":%u,\"replicating\":%s", regions->self,
+               regions->is_replicating ? "true" : "false");
     if (process->http_port != CONFIG_PORT_NONE)
         buf_printf(&line, ",\"http\":\"http://%s%s%s:%d/\"", is_v6 ? "[" : "", address,
                    is_v6 ? "]" : "", process->http_port);
@@ -406,6 +411,10 @@ static bool prepare(struct process *process)
         fail("database", message);
         return false;
     }
+    if (!regions_load(config, &fault)) {
+        fail("cannot start", fault.message);
+        return false;
+    }
     if (!tickets_init() || !refusals_init()) {
         fail("cannot start", "no TLS ticket key, or libmicrohttpd is not as expected");
         return false;
@@ -443,6 +452,7 @@ int serve_run(const struct config *config)
     throughput_finish(&process.throughput);
     tickets_finish();
     keys_finish();
+    regions_finish();
     free(process.workers);
     close(process.ready_fd);
     close(signal_fd);

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "http/authorize.h"
+#include "http/gate.h"
 #include "http/refusals.h"
 #include "http/routes.h"
 #include "http/certificates.h"
@@ -402,7 +403,9 @@ static bool check_service(struct exchange *exchange)
         exchange->fault.retry_after_ms = 1000;
         return false;
     }
-    return authorize(server->config, &exchange->call, exchange->route, &exchange->fault);
+    return authorize(server->config, &exchange->call, exchange->route, &exchange->fault) &&
+           gate_check(regions_current(), &exchange->call.request, exchange->route,
+                      &exchange->fault);
 }
 
 /* Headers are complete: decide everything that needs no body. */

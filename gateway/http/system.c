@@ -116,6 +116,7 @@ static enum op_next status_answered(struct op *op)
 {
     struct service *service = call_of(op)->service;
     const struct process *process = service->process;
+    const struct regions *regions = regions_current();
     struct buf body = {0};
 
     buf_append_text(&body, "{\"version\":\"" ORRERY_VERSION "\",\"account\":");
@@ -123,9 +124,9 @@ static enum op_next status_answered(struct op *op)
     buf_append_text(&body, ",\"region\":");
     buf_append_json_string(&body, slice_from_text(service->config->region_name));
     buf_printf(&body,
-               ",\"ordinal\":%d,\"replicating\":false,\"uptimeSeconds\":%" PRId64 ",\"threads\":%u",
-               service->config->region_ordinal, clock_unix_s() - process->started_s,
-               process->worker_count);
+               ",\"ordinal\":%u,\"replicating\":%s,\"uptimeSeconds\":%" PRId64 ",\"threads\":%u",
+               regions->self, regions->is_replicating ? "true" : "false",
+               clock_unix_s() - process->started_s, process->worker_count);
     buf_append_text(&body, ",\"database\":{");
     print_pool(&body, "read", &service->store.reads);
     buf_append_char(&body, ',');

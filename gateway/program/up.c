@@ -17,9 +17,11 @@
 #include "base/keys.h"
 #include "program/child.h"
 #include "program/cluster.h"
+#include "regions/topology.h"
 #include "store/schema.h"
 
 #include <arpa/inet.h>
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -83,6 +85,9 @@ struct up {
     char **environment;
     char program[PATH_MAX]; /* ourselves */
     char data[CLUSTER_PATH_BYTES];
+    char topology[CLUSTER_PATH_BYTES + 32]; /* the file that begins an account of several regions */
+    char certificates[CLUSTER_PATH_BYTES + 32]; /* directory */
+    bool is_account;                            /* the regions replicate */
     struct cluster_host host;
     struct region regions[CONFIG_REGIONS_MAX];
     int count;
@@ -220,6 +225,57 @@ static bool open_signals(struct up *up, struct fault *fault)
     return up->signal_fd >= 0 || fault_set(fault, 500, SUB_NONE, "signalfd: %s", strerror(errno));
 }
 
+/* The first topology: the first region is the hub, the others follow in the order of priority. */
+static void print_topology(const struct up *up, struct buf *out)
+{
+    struct topology topology = {.account = slice_from_text(up->config->account_name),
+                                .epoch = TOPOLOGY_EPOCH_FIRST,
+                                .hub = (unsigned) up->regions[0].ordinal,
+                                .level = LEVEL_SESSION,
+                                .bounded_versions = TOPOLOGY_BOUNDED_VERSIONS,
+                                .bounded_s = TOPOLOGY_BOUNDED_S,
+                                .region_count = (unsigned) up->count};
+
+    (void) consistency_level_find(slice_from_text(up->config->consistency), &topology.level);
+    for (int i = 0; i < up->count; i++)
+        topology.regions[i] =
+            (struct topology_region){.ordinal = (unsigned) up->regions[i].ordinal,
+                                     .name = slice_from_text(up->regions[i].name)};
+    topology_print(out, &topology);
+    buf_append_char(out, '\n');
+}
+
+/* Written once, put in place whole. Later the databases know better, and are only compared. */
+static bool write_topology(const struct up *up, struct fault *fault)
+{
+    char beside[sizeof(up->topology) + 8];
+    struct buf text = {0};
+
+    snprintf(beside, sizeof(beside), "%s.new", up->topology);
+    print_topology(up, &text);
+    int fd = open(beside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
+    bool is_written = fd >= 0 && !text.has_failed &&
+                      write(fd, text.ptr, text.len) == (ssize_t) text.len && fsync(fd) == 0;
+    if (fd >= 0)
+        close(fd);
+    buf_finish(&text);
+    return (is_written && rename(beside, up->topology) == 0) ||
+           fault_set(fault, 500, SUB_NONE, "cannot write \"%s\": %s", up->topology,
+                     strerror(errno));
+}
+
+static bool prepare_topology(struct up *up, struct fault *fault)
+{
+    snprintf(up->topology, sizeof(up->topology), "%s/topology.json", up->data);
+    snprintf(up->certificates, sizeof(up->certificates), "%.*s", CLUSTER_PATH_BYTES,
+             up->config->cert_dir != NULL ? up->config->cert_dir : up->data);
+    if (up->config->cert_dir == NULL)
+        snprintf(up->certificates, sizeof(up->certificates), "%s/tls", up->data);
+    bool is_there = access(up->topology, F_OK) == 0;
+    up->is_account = is_there || up->count > 1;
+    return !up->is_account || is_there || write_topology(up, fault);
+}
+
 static bool prepare(struct up *up, struct fault *fault)
 {
     if (!find_ourselves(up, fault) || !cluster_host_find_user(&up->host, up->config, fault) ||
@@ -228,9 +284,12 @@ static bool prepare(struct up *up, struct fault *fault)
         !directory_make(up->data, fault) || !cluster_host_can_enter(&up->host, up->data, fault) ||
         !lock_data(up, fault))
         return false;
+    for (int i = 0; i < up->count; i++)
+        region_init(up, i);
+    if (!prepare_topology(up, fault))
+        return false;
     for (int i = 0; i < up->count; i++) {
         struct region *region = &up->regions[i];
-        region_init(up, i);
         if (!port_is_free(up, region, region->https_port, fault) ||
             !port_is_free(up, region, region->http_port, fault) ||
             !cluster_prepare(&region->cluster, &up->host, up->config, up->data, region->slug,
@@ -338,60 +397,138 @@ static void postgres_begin(struct up *up, struct region *region)
         process_begun(&region->postgres, pid);
 }
 
-static void set_port(char *text, size_t size, const char *name, int port)
+static const char *public_host(const struct config *config)
 {
-    if (port == CONFIG_PORT_NONE)
-        snprintf(text, size, "%s=none", name);
-    else
-        snprintf(text, size, "%s=%d", name, port);
+    if (config->public_endpoint != NULL)
+        return config->public_endpoint;
+    bool is_everywhere =
+        strcmp(config->listen_address, "0.0.0.0") == 0 || strcmp(config->listen_address, "::") == 0;
+    return is_everywhere || config_is_loopback(config->listen_address) ? "localhost"
+                                                                       : config->listen_address;
 }
 
-/* Where the other regions' gateways are on plain HTTP; empty when there is none. They listen where
- * we do; an address that stands for all of them is reached by loopback. */
-static void set_peers(const struct up *up, const struct region *region, char *text, size_t size)
+/* What other processes of this machine connect to: an address that stands for all is reached by
+ * loopback. */
+static const char *local_host(const struct up *up)
 {
     const char *host = up->config->listen_address;
-    size_t at = (size_t) snprintf(text, size, "ORRERY_PEERS");
 
     if (strcmp(host, "0.0.0.0") == 0)
-        host = "127.0.0.1";
-    else if (strcmp(host, "::") == 0)
-        host = "::1";
+        return "127.0.0.1";
+    return strcmp(host, "::") == 0 ? "::1" : host;
+}
+
+static void append_place(struct buf *list, const char *name, const char *scheme, const char *host,
+                         int port)
+{
     bool is_v6 = strchr(host, ':') != NULL;
+
+    buf_printf(list, "%s%s=%s://%s%s%s:%d", list->len > 0 ? "," : "", name, scheme,
+               is_v6 ? "[" : "", host, is_v6 ? "]" : "", port);
+}
+
+/* Where the other regions' gateways are: plain HTTP where there is some, it stays on this machine.
+ */
+static void list_peers(const struct up *up, const struct region *region, struct buf *list)
+{
     for (int i = 0; i < up->count; i++) {
         const struct region *other = &up->regions[i];
-        if (other != region && other->http_port != CONFIG_PORT_NONE && at < size)
-            at += (size_t) snprintf(text + at, size - at, "%c%s=http://%s%s%s:%d",
-                                    strchr(text, '=') != NULL ? ',' : '=', other->name,
-                                    is_v6 ? "[" : "", host, is_v6 ? "]" : "", other->http_port);
+        bool is_plain = other->http_port != CONFIG_PORT_NONE;
+        if (other != region)
+            append_place(list, other->name, is_plain ? "http" : "https", local_host(up),
+                         is_plain ? other->http_port : other->https_port);
     }
-    if (strchr(text, '=') == NULL)
-        text[0] = '\0';
+}
+
+/* Where clients find all regions. */
+static void list_endpoints(const struct up *up, struct buf *list)
+{
+    for (int i = 0; i < up->count; i++) {
+        const struct region *region = &up->regions[i];
+        if (region->https_port != CONFIG_PORT_NONE)
+            append_place(list, region->name, "https", public_host(up->config), region->https_port);
+        if (region->http_port != CONFIG_PORT_NONE)
+            append_place(list, region->name, "http", public_host(up->config), region->http_port);
+    }
+}
+
+/* "NAME=value" for a child's environment; empty texts are left out. */
+static void add_text(struct buf *block, const char *name, struct buf *value)
+{
+    if (value->len > 0) {
+        buf_printf(block, "ORRERY_%s=", name);
+        buf_append(block, value->ptr, value->len);
+        buf_append_char(block, '\0');
+    }
+    block->has_failed |= value->has_failed;
+    buf_finish(value);
+}
+
+static void add_port(struct buf *block, const char *name, int port)
+{
+    struct buf value = {0};
+
+    if (port == CONFIG_PORT_NONE)
+        buf_append_text(&value, "none");
+    else
+        buf_printf(&value, "%d", port);
+    add_text(block, name, &value);
+}
+
+/* Settings of one gateway, NAME=value each with a NUL behind. */
+static void list_settings(const struct up *up, const struct region *region, struct buf *block)
+{
+    struct buf value = {0};
+
+    buf_append_text(&value, region->cluster.url);
+    add_text(block, "DATABASE", &value);
+    buf_printf(&value, "%d", region->ordinal);
+    add_text(block, "ORDINAL", &value);
+    add_port(block, "PORT", region->https_port);
+    add_port(block, "HTTP_PORT", region->http_port);
+    buf_append_text(&value, "both");
+    add_text(block, "PROTOCOL", &value);
+    if (up->config->cert_dir == NULL) { /* given, it goes along with the other settings */
+        buf_printf(&value, "%s/tls", up->data);
+        add_text(block, "CERT_DIR", &value);
+    }
+    if (!up->is_account)
+        return;
+    list_peers(up, region, &value);
+    add_text(block, "PEERS", &value);
+    buf_printf(&value, "%s/ca.pem", up->certificates);
+    add_text(block, "PEER_CA_FILE", &value);
+    list_endpoints(up, &value);
+    add_text(block, "CLIENT_ENDPOINTS", &value);
+    buf_append_text(&value, up->topology);
+    add_text(block, "TOPOLOGY", &value);
+}
+
+static char **make_environment(const struct up *up, const struct region *region)
+{
+    const char *extra[16] = {NULL};
+    struct buf block = {0};
+    char **environment = NULL;
+    size_t count = 0;
+
+    list_settings(up, region, &block);
+    for (size_t at = 0; !block.has_failed && at < block.len; at += strlen(block.ptr + at) + 1)
+        extra[count++] = block.ptr + at;
+    assert(count < ARRAY_LEN(extra));
+    if (!block.has_failed)
+        environment = config_environment(up->config, CONFIG_SERVE, up->environment, extra);
+    buf_finish(&block);
+    return environment;
 }
 
 static void gateway_begin(struct up *up, struct region *region)
 {
-    char database[sizeof(region->cluster.url) + 32], certificates[CLUSTER_PATH_BYTES + 32],
-        ordinal[32], port[32], http_port[32], peers[CONFIG_REGIONS_MAX * 128];
-    const char *extra[] = {database, ordinal, port, http_port, "ORRERY_PROTOCOL=both",
-                           NULL,     NULL,    NULL};
-    size_t extras = 5;
     const char *argv[] = {up->program, "serve", "--region", region->name, NULL};
     struct fault fault = {0};
     int write_fd = -1;
     pid_t pid = -1;
 
-    snprintf(database, sizeof(database), "ORRERY_DATABASE=%s", region->cluster.url);
-    snprintf(certificates, sizeof(certificates), "ORRERY_CERT_DIR=%s/tls", up->data);
-    snprintf(ordinal, sizeof(ordinal), "ORRERY_ORDINAL=%d", region->ordinal);
-    set_port(port, sizeof(port), "ORRERY_PORT", region->https_port);
-    set_port(http_port, sizeof(http_port), "ORRERY_HTTP_PORT", region->http_port);
-    set_peers(up, region, peers, sizeof(peers));
-    if (up->config->cert_dir == NULL) /* given, it goes along with the other settings */
-        extra[extras++] = certificates;
-    if (peers[0] != '\0')
-        extra[extras++] = peers;
-    char **environment = config_environment(up->config, CONFIG_SERVE, up->environment, extra);
+    char **environment = make_environment(up, region);
     if (environment == NULL) {
         fault_set_oom(&fault);
     } else if (output_open(region, &write_fd, &fault)) {
@@ -617,16 +754,6 @@ static void reap(struct up *up)
 
 /* ---- the ready line ---- */
 
-static const char *public_host(const struct config *config)
-{
-    if (config->public_endpoint != NULL)
-        return config->public_endpoint;
-    bool is_everywhere =
-        strcmp(config->listen_address, "0.0.0.0") == 0 || strcmp(config->listen_address, "::") == 0;
-    return is_everywhere || config_is_loopback(config->listen_address) ? "localhost"
-                                                                       : config->listen_address;
-}
-
 static void append_url(struct buf *buf, const char *scheme, const char *host, int port)
 {
     bool is_v6 = strchr(host, ':') != NULL;
@@ -687,7 +814,7 @@ static bool print_line(const struct up *up, const char *key)
 
     buf_append_text(&line, "{\"ready\":true,\"account\":");
     buf_append_json_string(&line, slice_from_text(up->config->account_name));
-    buf_append_text(&line, ",\"replicating\":false,\"data\":");
+    buf_printf(&line, ",\"replicating\":%s,\"data\":", up->is_account ? "true" : "false");
     buf_append_json_string(&line, slice_from_text(up->data));
     buf_printf(&line, ",\"pid\":%d,\"regions\":[", (int) getpid());
     for (int i = 0; i < up->count; i++) {
@@ -718,13 +845,9 @@ static void print_summary(const struct up *up, const char *key)
     }
     if (up->config->is_auth_off)
         fprintf(stderr, "\n  Requests are served without authorization (--no-auth).\n");
-    if (up->count > 1)
-        fprintf(
-            stderr,
-            "\n  WARNING: the regions do NOT replicate in this release. Each of the %d is an "
-            "account of its own:\n"
-            "  what is written to one is not seen in another. Use one region, or --regions 1.\n",
-            up->count);
+    if (up->is_account)
+        fprintf(stderr, "\n  One account: what is written in %s is replicated to the others.\n",
+                up->regions[0].name);
     fprintf(stderr, "\n  Ctrl-C stops everything; the data stay.\n\n");
 }
 

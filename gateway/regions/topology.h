@@ -18,7 +18,13 @@
 
 #include <stdint.h>
 
-#define TOPOLOGY_REGIONS_MAX 16 /* live and retired */
+#define TOPOLOGY_REGIONS_MAX 32 /* live and retired */
+#define TOPOLOGY_ORDINAL_MAX 255
+#define TOPOLOGY_NAME_BYTES_MAX 64
+/* Bounded staleness, when a document does not say. Source: the service's defaults for accounts of
+ * several regions. */
+#define TOPOLOGY_BOUNDED_VERSIONS 100000
+#define TOPOLOGY_BOUNDED_S 300
 #define TOPOLOGY_EPOCH_FIRST 257
 
 enum topology_mode { TOPOLOGY_SINGLE_WRITE, TOPOLOGY_MULTI_WRITE };
@@ -56,7 +62,10 @@ struct topology {
     struct topology_region regions[TOPOLOGY_REGIONS_MAX];
 };
 
-/* NULL when there is none. */
+/* Names of regions are the same whatever their case and spaces, as SDKs compare them. */
+bool topology_name_equals(struct slice a, struct slice b);
+
+/* NULL when there is none. By name a live region comes before a retired one. */
 const struct topology_region *topology_find(const struct topology *topology, unsigned ordinal);
 const struct topology_region *topology_find_name(const struct topology *topology,
                                                  struct slice name);
@@ -68,8 +77,15 @@ unsigned topology_majority(const struct topology *topology);
 /* May the region write items? Metadata is written at the hub alone. */
 bool topology_may_write(const struct topology *topology, unsigned ordinal);
 
+/* For a region that comes: one that nobody ever had; above TOPOLOGY_ORDINAL_MAX when all were. */
+unsigned topology_next_ordinal(const struct topology *topology);
+
+/* Is it one that an account can have? Fault: 400 naming what is wrong. */
+bool topology_check(const struct topology *topology, struct fault *fault) MUST_CHECK;
+
 /*
- * Read a document. Names are kept in the arena.
+ * Read a document. Names are kept in the arena. A member that is not known is refused: it may
+ * change what the others mean.
  *
  * fault  400 naming what is wrong with it
  */
@@ -78,6 +94,9 @@ bool topology_parse(struct topology *topology, struct slice document, struct are
 
 /* The document as text; what parse reads back. */
 void topology_print(struct buf *out, const struct topology *topology);
+
+const char *topology_mode_name(enum topology_mode mode);
+const char *topology_state_name(enum topology_region_state state);
 
 /* The public spelling: "BoundedStaleness". */
 const char *consistency_level_name(enum consistency_level level);

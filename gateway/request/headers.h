@@ -12,6 +12,7 @@
 #define HEADER_TABLE(ROW)                                                                   \
     ROW(HEADER_A_IM, "a-im")                                                                \
     ROW(HEADER_ACTIVITY_ID, "x-ms-activity-id")                                             \
+    ROW(HEADER_ALLOW_TENTATIVE_WRITES, "x-ms-cosmos-allow-tentative-writes")                \
     ROW(HEADER_AUTHORIZATION, "authorization")                                              \
     ROW(HEADER_BATCH_ATOMIC, "x-ms-cosmos-batch-atomic")                                    \
     ROW(HEADER_BATCH_CONTINUE_ON_ERROR, "x-ms-cosmos-batch-continue-on-error")              \

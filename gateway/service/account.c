@@ -4,12 +4,16 @@
  *
  * SDKs move to the endpoints that it names, so they are the way by which the caller reached us
  * unless a setting says otherwise: an address that only this machine knows would cut the caller
- * off. Regions do not replicate in this release, so a region names itself alone.
+ * off. Other regions are where --client-endpoints or --peers say. The document is the same in every
+ * region, but for the name of the machine.
  */
 #include "model/charge.h"
 #include "service/call.h"
 #include "service/handlers.h"
+#include "store/regions.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/banned.h"
@@ -78,11 +82,28 @@ static struct slice port_of(struct slice host)
     return slice_make(colon, (size_t) (host.ptr + host.len - colon));
 }
 
-static void append_endpoint(struct buf *buf, const struct call *call)
+static const char *caller_scheme(const struct call *call)
 {
-    const struct config *config = call->service->config;
-    const char *scheme = caller_is_https(&call->request) ? "https://" : "http://";
-    struct slice configured = slice_from_text(config->public_endpoint);
+    return caller_is_https(&call->request) ? "https://" : "http://";
+}
+
+/* Without its port. */
+static struct slice host_name(struct slice host)
+{
+    return slice_make(host.ptr, host.len - port_of(host).len);
+}
+
+static struct slice caller_name(const struct call *call)
+{
+    struct slice host = caller_host(&call->request.headers);
+
+    return slice_is_empty(host) ? SLICE_LITERAL("localhost") : host_name(host);
+}
+
+/* Our own region, by the way the caller came. */
+static void append_own(struct buf *buf, const struct call *call)
+{
+    struct slice configured = slice_from_text(call->service->config->public_endpoint);
     struct slice host = caller_host(&call->request.headers);
 
     while (configured.len > 0 && configured.ptr[configured.len - 1] == '/')
@@ -90,68 +111,154 @@ static void append_endpoint(struct buf *buf, const struct call *call)
     if (!slice_is_empty(configured) && memmem(configured.ptr, configured.len, "://", 3) != NULL) {
         buf_append_slice(buf, configured);
     } else if (!slice_is_empty(configured)) {
-        buf_append_text(buf, scheme);
+        buf_append_text(buf, caller_scheme(call));
         buf_append_slice(buf, configured);
         if (!has_port(configured))
             buf_append_slice(buf, port_of(host));
     } else {
-        buf_append_text(buf, scheme);
+        buf_append_text(buf, caller_scheme(call));
         buf_append_slice(buf, slice_is_empty(host) ? SLICE_LITERAL("localhost") : host);
     }
+}
+
+static bool is_loopback(struct slice name)
+{
+    char text[64];
+
+    if (slice_equals_nocase(name, "localhost") || slice_equals_text(name, "[::1]"))
+        return true;
+    snprintf(text, sizeof(text), "%.*s", (int) (name.len < sizeof(text) ? name.len : 0), name.ptr);
+    return config_is_loopback(text);
+}
+
+/* A URL of another region. On loopback it is of this machine, which the caller knows by the name
+ * that it used. */
+static void append_url(struct buf *buf, const struct call *call, struct slice url)
+{
+    size_t scheme = slice_starts_with(url, "https://") ? 8 : 7;
+    struct slice host = slice_make(url.ptr + scheme, url.len - scheme);
+
+    if (!is_loopback(host_name(host))) {
+        buf_append_slice(buf, url);
+        return;
+    }
+    buf_append(buf, url.ptr, scheme);
+    buf_append_slice(buf, caller_name(call));
+    buf_append_slice(buf, port_of(host));
+}
+
+static void append_endpoint(struct buf *buf, const struct call *call, const struct regions *regions,
+                            unsigned index)
+{
+    bool is_own = regions->topology.regions[index].ordinal == regions->self;
+    unsigned scheme = caller_is_https(&call->request) ? 0 : 1;
+    struct slice url = regions->client_url[scheme][index];
+
+    if (slice_is_absent(url))
+        url = regions->client_url[1 - scheme][index];
+    if (slice_is_absent(url) && !is_own)
+        url = regions->peer_url[index];
+    /* A public endpoint is about this region alone, and says more than the list. */
+    if (slice_is_absent(url) || (is_own && call->service->config->public_endpoint != NULL))
+        append_own(buf, call);
+    else
+        append_url(buf, call, url);
     buf_append_char(buf, '/');
 }
 
-static void append_locations(struct buf *buf, const struct call *call, struct slice endpoint)
+static void append_location(struct buf *buf, const struct call *call, const struct regions *regions,
+                            unsigned index, bool is_first)
 {
-    static const char *const lists[] = {"writableLocations", "readableLocations"};
+    struct buf endpoint = {0};
 
-    for (size_t i = 0; i < ARRAY_LEN(lists); i++) {
-        buf_printf(buf, ",\"%s\":[{\"name\":", lists[i]);
-        buf_append_json_string(buf, slice_from_text(call->service->config->region_name));
-        buf_append_text(buf, ",\"databaseAccountEndpoint\":");
-        buf_append_json_string(buf, endpoint);
-        buf_append_text(buf, "}]");
-    }
+    append_endpoint(&endpoint, call, regions, index);
+    buf_append_text(buf, is_first ? "{\"name\":" : ",{\"name\":");
+    buf_append_json_string(buf, regions->topology.regions[index].name);
+    buf_append_text(buf, ",\"databaseAccountEndpoint\":");
+    buf_append_json_string(buf, buf_slice(&endpoint));
+    buf_append_char(buf, '}');
+    buf->has_failed |= endpoint.has_failed;
+    buf_finish(&endpoint);
 }
 
-static void append_consistency(struct buf *buf, const char *level)
+/* The hub first: SDKs write to the first, and definitions are written nowhere else. Then by
+ * priority. */
+static void append_writable(struct buf *buf, const struct call *call, const struct regions *regions)
 {
-    buf_printf(buf, ",\"userConsistencyPolicy\":{\"defaultConsistencyLevel\":\"%s\"", level);
-    if (strcmp(level, "BoundedStaleness") == 0)
-        buf_append_text(buf, ",\"maxStalenessPrefix\":100,\"maxIntervalInSeconds\":5");
+    const struct topology *topology = &regions->topology;
+    bool is_first = true;
+
+    buf_append_text(buf, ",\"writableLocations\":[");
+    for (unsigned turn = 0; turn < 2; turn++) {
+        for (unsigned i = 0; i < topology_live_count(topology); i++) {
+            bool is_hub = topology->regions[i].ordinal == topology->hub;
+            if (is_hub != (turn == 0) ||
+                !topology_may_write(topology, topology->regions[i].ordinal))
+                continue;
+            append_location(buf, call, regions, i, is_first);
+            is_first = false;
+        }
+    }
+    buf_append_char(buf, ']');
+}
+
+static void append_readable(struct buf *buf, const struct call *call, const struct regions *regions)
+{
+    const struct topology *topology = &regions->topology;
+    bool is_first = true;
+
+    buf_append_text(buf, ",\"readableLocations\":[");
+    for (unsigned i = 0; i < topology_live_count(topology); i++) {
+        if (topology->regions[i].state != REGION_ONLINE)
+            continue;
+        append_location(buf, call, regions, i, is_first);
+        is_first = false;
+    }
+    buf_append_char(buf, ']');
+}
+
+static void append_consistency(struct buf *buf, const struct topology *topology)
+{
+    buf_printf(buf, ",\"userConsistencyPolicy\":{\"defaultConsistencyLevel\":\"%s\"",
+               consistency_level_name(topology->level));
+    if (topology->level == LEVEL_BOUNDED_STALENESS)
+        buf_printf(buf, ",\"maxStalenessPrefix\":%" PRId64 ",\"maxIntervalInSeconds\":%" PRId64,
+                   topology->bounded_versions, topology->bounded_s);
     buf_append_char(buf, '}');
 }
 
 enum op_next account_read(struct op *op)
 {
     struct call *call = call_of(op);
-    const struct config *config = call->service->config;
-    struct slice name = slice_from_text(config->account_name);
-    struct buf body = {0}, endpoint = {0};
+    const struct regions *regions = regions_current();
+    const struct topology *topology = &regions->topology;
+    unsigned live = topology_live_count(topology);
+    struct slice name = topology->account;
+    struct buf body = {0};
 
-    append_endpoint(&endpoint, call);
     buf_append_text(&body, "{\"_self\":\"\",\"id\":");
     buf_append_json_string(&body, name);
     buf_append_text(&body, ",\"_rid\":");
     buf_append_json_string(&body, name);
     buf_append_text(&body,
                     ",\"media\":\"//media/\",\"addresses\":\"//addresses/\",\"_dbs\":\"//dbs/\"");
-    append_locations(&body, call, buf_slice(&endpoint));
-    buf_append_text(&body,
-                    ",\"enableMultipleWriteLocations\":false,\"continuousBackupEnabled\":false"
-                    ",\"enableNRegionSynchronousCommit\":false"
-                    ",\"enablePerPartitionFailoverBehavior\":false"
-                    ",\"disableCrossRegionalHedging\":false,\"userReplicationPolicy\":"
-                    "{\"asyncReplication\":false,\"minReplicaSetSize\":1,\"maxReplicasetSize\":1}");
-    append_consistency(&body, config->consistency);
+    append_writable(&body, call, regions);
+    append_readable(&body, call, regions);
+    buf_printf(&body,
+               ",\"enableMultipleWriteLocations\":%s,\"continuousBackupEnabled\":false"
+               ",\"enableNRegionSynchronousCommit\":false"
+               ",\"enablePerPartitionFailoverBehavior\":false"
+               ",\"disableCrossRegionalHedging\":false,\"userReplicationPolicy\":"
+               "{\"asyncReplication\":false,\"minReplicaSetSize\":%u,\"maxReplicasetSize\":%u}",
+               topology->mode == TOPOLOGY_MULTI_WRITE ? "true" : "false",
+               topology->level == LEVEL_STRONG ? topology_majority(topology) : 1, live);
+    append_consistency(&body, topology);
     buf_append_text(&body,
                     ",\"systemReplicationPolicy\":{\"minReplicaSetSize\":1,\"maxReplicasetSize\":1}"
                     ",\"readPolicy\":{\"primaryReadCoefficient\":1,\"secondaryReadCoefficient\":1}"
                     ",\"queryEngineConfiguration\":");
     buf_append_json_string(&body, slice_from_text(query_engine));
     buf_append_char(&body, '}');
-    body.has_failed |= endpoint.has_failed;
-    buf_finish(&endpoint);
     call->reply.charge_cru = CHARGE_METADATA_READ_CRU;
     return call_reply_json(op, 200, &body);
 }

@@ -22,6 +22,7 @@
 #include "model/charge.h"
 #include "model/feed_position.h"
 #include "model/json.h"
+#include "store/regions.h"
 
 #include "base/banned.h"
 
@@ -212,7 +213,7 @@ static enum op_next ask(struct op *op)
     struct changes *self = op_self(op, struct changes);
     struct call *call = call_of(op);
     const struct feed_position *position = &self->position;
-    bool is_own = position->ordinal == (uint32_t) call->service->config->region_ordinal;
+    bool is_own = position->ordinal == regions_current()->self;
     const char *sql = make_sql(self, call);
     struct pgparams params = {0};
 
@@ -267,8 +268,8 @@ static bool enter_range(struct changes *self, struct call *call)
 {
     const struct pkrange *range = &call->container->ranges[self->range];
 
-    self->position = (struct feed_position){
-        .range = range->index, .ordinal = (uint32_t) call->service->config->region_ordinal};
+    self->position =
+        (struct feed_position){.range = range->index, .ordinal = regions_current()->self};
     if (self->start == START_NOW)
         self->position.seq = SEQ_AT_END;
     else if (self->start == START_ETAG && !find_position(&self->etag, range, &self->position))
@@ -424,7 +425,7 @@ static bool take_rows(struct changes *self, struct call *call, bool *is_at_head)
     int64_t head = pgio_int8(result, 0, AT_HEAD);
     int rows = whole_rows(self, result);
 
-    position->ordinal = (uint32_t) call->service->config->region_ordinal;
+    position->ordinal = regions_current()->self;
     for (int row = 0; row < rows; row++) {
         add_change(self, call->container, result, row);
         position->seq = pgio_int8(result, row, AT_SEQ);
@@ -512,7 +513,7 @@ static void note_range(struct changes *self, struct call *call, bool is_at_head)
         buf_append_char(&self->tokens, ',');
     consistency_append(&self->tokens, call, range->index, epoch, vector, len);
     if (self->scope.end - self->scope.first == 1) {
-        uint32_t ordinal = (uint32_t) call->service->config->region_ordinal;
+        uint32_t ordinal = regions_current()->self;
         reply_header_i64(&call->reply, &call->op.arena, "x-ms-documentdb-partitionkeyrangeid",
                          range->index);
         if (ordinal <= len)
@@ -543,8 +544,7 @@ static enum op_next changes_came(struct op *op)
         return call_resolve_again(op, changes_aim);
     if (!store_check(op, STORE_READS))
         return OP_FAILED;
-    if (pgio_row_count(result) == 0 ||
-        !slice_equals_text(pgio_value(result, 0, AT_STATE), "online"))
+    if (pgio_row_count(result) == 0 || !store_range_is_served(pgio_value(result, 0, AT_STATE)))
         return call_resolve_again(op, changes_aim);
     if (!consistency_check(&self->consistency, call, call->container->ranges[self->range].index,
                            pgio_int8(result, 0, AT_EPOCH), pgio_value(result, 0, AT_VECTOR)) ||

@@ -219,7 +219,7 @@ static enum op_next list_rows(struct op *op)
         return call_resolve_again(op, list_aim);
     if (!store_check(op, STORE_READS))
         return OP_FAILED;
-    if (rows == 0 || !slice_equals_text(pgio_value(result, 0, FEED_STATE), "online"))
+    if (rows == 0 || !store_range_is_served(pgio_value(result, 0, FEED_STATE)))
         return call_resolve_again(op, list_aim);
     if (!check_session(op))
         return OP_FAILED;
@@ -291,6 +291,8 @@ static enum op_next delete_done(struct op *op)
         return OP_FAILED;
     if (pgio_int2(op->result, 0, 0) == 410)
         return call_resolve_again(op, delete_aim);
+    if (pgio_int2(op->result, 0, 0) == 403)
+        return store_fault_read_only(&op->fault) ? OP_DONE : OP_FAILED;
     if (pgio_int4(op->result, 0, 1) == DELETE_BATCH)
         return delete_some(op);
     size_t len = pgvalue_int8_array(pgio_value(op->result, 0, 3), vector, ARRAY_LEN(vector));

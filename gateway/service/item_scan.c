@@ -82,7 +82,7 @@ static enum scan_end see_range(struct item_scan *scan, struct call *call, size_t
     struct scan_seen *seen = &scan->seen[position - scan->scope->first];
     struct slice vector = pgio_value(&scan->chunk, row, SCAN_VECTOR);
 
-    if (!slice_equals_text(pgio_value(&scan->chunk, row, SCAN_STATE), "online"))
+    if (!store_range_is_served(pgio_value(&scan->chunk, row, SCAN_STATE)))
         return SCAN_GONE;
     seen->is_read = true;
     seen->epoch = pgio_int8(&scan->chunk, row, SCAN_EPOCH);

@@ -34,7 +34,8 @@ static const char find_sql[] =
     "left join lateral (select json_agg(json_build_array(kind, spec) order by state desc)::text "
     "      as indexes from orrery.query_indexes where container = c.rid "
     "      and state in ('ready', 'unwanted')) x on true "
-    "left join orrery.ranges r on r.container = c.rid and r.state = 'online' order by r.epk_min";
+    "left join orrery.ranges r on r.container = c.rid and r.state in ('online', 'read-only') "
+    "order by r.epk_min";
 
 enum {
     FOUND_DB_NUMBER,

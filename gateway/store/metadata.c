@@ -408,7 +408,7 @@ bool metadata_written(struct op *op, struct write *write)
     assert(pgio_row_count(op->result) == (int) write->count);
     for (unsigned i = 0; i < write->count; i++)
         store_write_result(op->result, (int) i, write, &write->operations[i]);
-    return true;
+    return write->operations[0].status != 403 || store_fault_read_only(&op->fault);
 }
 
 /* ---- ranges ---- */

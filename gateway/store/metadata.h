@@ -135,7 +135,7 @@ enum op_next metadata_container_replace(struct store *store, struct op *op, stru
  */
 enum op_next metadata_drop(struct store *store, struct op *op, struct write *write, op_step *next);
 
-/* Take the results of the three above. False and op->fault: 5xx, 408. */
+/* Take the results of the three above. False and op->fault: 403 SUB_WRITE_FORBIDDEN, 408, 5xx. */
 bool metadata_written(struct op *op, struct write *write) MUST_CHECK;
 
 /* One live range of a container. */

@@ -500,8 +500,7 @@ static enum store_read_end check_found(const struct read_found *found, int64_t n
     const struct pgio_result *ranges = found->ranges, *items = found->items;
     int at = found->item, shift = found->shift;
 
-    if (found->range < 0 ||
-        !slice_equals_text(pgio_value(ranges, found->range, READ_STATE), "online"))
+    if (found->range < 0 || !store_range_is_served(pgio_value(ranges, found->range, READ_STATE)))
         return STORE_READ_GONE;
     *row = (struct item_row){.epoch = pgio_int8(ranges, found->range, READ_EPOCH),
                              .vector = pgio_value(ranges, found->range, READ_VECTOR)};

@@ -26,7 +26,7 @@ struct item_key {
 enum {
     READ_NUMBER,      /* int: which key */
     READ_EPOCH,       /* bigint */
-    READ_STATE,       /* text; not 'online': the range is not served any more */
+    READ_STATE,       /* text; store_range_is_served says what it means */
     READ_VECTOR,      /* bigint[] */
     READ_DEFAULT_TTL, /* int, NULL: the container's items do not expire */
     READ_ETAG,        /* uuid; NULL: no item. The rest is NULL with it. */

@@ -149,26 +149,11 @@ static bool settle_ordinal(struct pgsession *session, int ordinal, struct fault 
 {
     char number[16], *stored;
     const char *params[] = {number};
-    struct pgrows *rows;
 
     if (ordinal == 0)
         return true;
     snprintf(number, sizeof(number), "%d", ordinal);
-    rows = pgsession_query(session,
-                           "with fresh as (select not exists (select from orrery.ranges"
-                           "                               where range_id <> 0 or seq > 0) as yes),"
-                           " own as (update orrery.region_self set ordinal = $1::smallint"
-                           "         where (select yes from fresh)),"
-                           " zeros as (select array_fill(0::bigint, array[$1::integer]) as vector)"
-                           " update orrery.ranges set origin = $1::smallint, vector = z.vector,"
-                           "                          committed = z.vector"
-                           " from zeros z where (select yes from fresh)",
-                           params, 1, fault);
-    if (rows == NULL)
-        return false;
-    pgrows_free(rows);
-    if (!pgsession_value(session, "select ordinal from orrery.region_self", NULL, 0, &stored,
-                         fault))
+    if (!pgsession_value(session, "select orrery.region_settle($1)", params, 1, &stored, fault))
         return false;
     bool is_same = stored != NULL && atoi(stored) == ordinal;
     if (!is_same)

@@ -63,6 +63,17 @@ void store_refuse(struct op *op)
     op_resume_with(op, &away, 0);
 }
 
+bool store_range_is_served(struct slice state)
+{
+    return slice_equals_text(state, "online") || slice_equals_text(state, "read-only");
+}
+
+bool store_fault_read_only(struct fault *fault)
+{
+    return fault_set(fault, 403, SUB_WRITE_FORBIDDEN,
+                     "the requested operation cannot be performed at this region");
+}
+
 /* ---- the query pool ---- */
 
 static void query_done(struct pgio_call *call, struct pgio_result *result)

@@ -63,6 +63,12 @@ bool store_is_idle(const struct store *store);
 
 enum store_effect { STORE_READS, STORE_CHANGES };
 
+/* May a range in this state (column state) be read here? It may be that others write it. */
+bool store_range_is_served(struct slice state);
+
+/* Set 403 SUB_WRITE_FORBIDDEN: the range is written in another region. False, for return. */
+bool store_fault_read_only(struct fault *fault);
+
 /*
  * A statement on the query pool, from the moment it waits for a connection to its result. Part of
  * its op's state, for work that sends one statement after another; store_query makes one for a
@@ -136,6 +142,7 @@ enum store_statement {
     STATEMENT_CONFLICTS, /* three: a kind of scope */
     STATEMENT_CONFLICT = STATEMENT_CONFLICTS + 3,
     STATEMENT_CONFLICT_RESOLVE,
+    STATEMENT_REGIONS,
     STATEMENT_OTHER /* first of those in metadata.c and feeds.c */
 };
 

@@ -35,11 +35,17 @@ struct round {
 static const char plan_sql[] =
     "select * from ("
     "select 1, 0::bigint where exists (select from orrery.ranges where state = 'dropped') "
-    "union all select 2, range_id from orrery.ranges where default_ttl is not null and state = "
-    "'online' "
+    /* where several regions write, the hub alone turns what expired into tombstones */
+    "union all select 2, r.range_id from orrery.ranges r where r.default_ttl is not null and "
+    "r.state = 'online' and exists (select from orrery.range_epochs e where e.range_id = "
+    "r.range_id "
+    "and e.epoch = r.epoch and e.hub = r.origin) "
     "union all select 3, container from orrery.ranges group by container having max(seq) % 2097152 "
     "> 1048576 "
-    "union all select 4, range_id from orrery.ranges where purged_ts < $1 and state = 'online' "
+    /* a tombstone is needed while another region may not have it */
+    "union all select 4, r.range_id from orrery.ranges r where r.purged_ts < $1 and r.state = "
+    "'online' and exists (select from orrery.range_epochs e where e.range_id = r.range_id and "
+    "e.epoch = r.epoch and cardinality(e.live) = 1) "
     "union all select 5, 0 where exists (select from orrery.batches where at < $2)) jobs limit $3";
 
 /* Each answers how much it did. */

@@ -606,6 +606,10 @@ enum store_write_end store_write_check(struct op *op, const struct write *write)
 {
     const struct pgio_result *result = op->result;
 
+    if (result->outcome == PGIO_ROWS && write->operations[0].status == 403) {
+        (void) store_fault_read_only(&op->fault);
+        return STORE_WRITE_FAULT;
+    }
     if (result->outcome == PGIO_ROWS)
         return write->operations[0].status == 410 ? STORE_WRITE_GONE : STORE_WRITE_DONE;
     if (result->outcome == PGIO_ERROR && sqlstate_class(result->sqlstate) == SQLSTATE_GONE)

@@ -53,7 +53,7 @@ struct write_operation {
     bool has_rank;
     double rank; /* among concurrent versions: container_conflict_rank */
     /* filled in by the answer */
-    unsigned status; /* 200, 201, 204, 404, 409, 410, 412, 424 */
+    unsigned status; /* 200, 201, 204, 403, 404, 409, 410, 412, 424 */
     unsigned substatus;
     int64_t lsn, ts;
     uint64_t result_rid;
@@ -91,7 +91,7 @@ enum op_next store_write(struct store *store, struct op *op, struct write *write
 enum store_write_end {
     STORE_WRITE_DONE, /* every operation has its status */
     STORE_WRITE_GONE, /* nothing changed: the range or the container is not there any more */
-    STORE_WRITE_FAULT /* op->fault is set */
+    STORE_WRITE_FAULT /* op->fault is set; 403 SUB_WRITE_FORBIDDEN where others write the range */
 };
 
 enum store_write_end store_write_check(struct op *op, const struct write *write);

@@ -16,6 +16,7 @@ import urllib.request
 
 import psycopg
 import pytest
+from support import wire
 from support.gateway import environment, program
 
 START_S = 90
@@ -151,10 +152,10 @@ def stored(up):
         return [row[0] for row in connection.execute("select value from kept order by 1")]
 
 
-def test_three_regions_their_ready_line_and_their_warning(folder):
+def test_three_regions_their_ready_line_and_their_account(folder):
     with Up(folder / "data", regions=3) as up:
         ready = up.ready
-        assert ready["ready"] is True and ready["replicating"] is False
+        assert ready["ready"] is True and ready["replicating"] is True
         assert ready["pid"] == up.process.pid and ready["data"] == str(folder / "data")
         assert [region["name"] for region in ready["regions"]] == ["West US", "East US", "North Europe"]
         for index, region in enumerate(ready["regions"]):
@@ -169,13 +170,20 @@ def test_three_regions_their_ready_line_and_their_warning(folder):
         with urllib.request.urlopen(f"http://127.0.0.1:{up.port + 100}/status", timeout=10) as answer:
             peers = json.load(answer)["peers"]
         assert [(peer["region"], peer["ready"]) for peer in peers] == [("East US", True), ("North Europe", True)]
-        assert "do NOT replicate" in up.said()
+        for host in ("127.0.0.1", "localhost"):
+            client = wire.Client(f"http://{host}:{up.port + 102}/")
+            account = client.get("/").json()
+            client.close()
+            assert account["writableLocations"] == [
+                {"name": "West US", "databaseAccountEndpoint": f"http://{host}:{up.port + 100}/"}]
+            assert [place["databaseAccountEndpoint"] for place in account["readableLocations"]] == [
+                f"http://{host}:{up.port + 100 + index}/" for index in range(3)]
         up.stop()
 
 
-def test_one_region_has_nothing_to_warn_of(folder):
+def test_one_region_replicates_nowhere(folder):
     with Up(folder / "data") as up:
-        assert "replicate" not in up.said()
+        assert up.ready["replicating"] is False and "replicate" not in up.said()
 
 
 def test_a_second_on_the_same_data_is_refused_and_the_first_goes_on(folder):

@@ -165,7 +165,7 @@ def test_after_a_crash_and_in_another_gateway(postgres):
             put(client, path, mixed(n))
         begun = {name: page(client, path, text, size=7) for name, text in QUERIES.items()}
         wholes = {name: pages(client, path, text, size=1000) for name, text in QUERIES.items()}
-        with Gateway(postgres, region="West US", ordinal=2) as second:
+        with Gateway(postgres, region="West US") as second:
             other = second.client()
             for name, (rows, token) in begun.items():
                 assert rows + pages(other, path, QUERIES[name], size=1000, token=token) == wholes[name], name
