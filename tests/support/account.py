@@ -113,7 +113,8 @@ class Region:
 
     def arguments(self):
         """What its gateways are told of the account."""
-        peers = ",".join(f"{self.account.region(other).name}={link.url}" for other, link in self.links.items())
+        others = [region for region in self.account.regions if region is not self]
+        peers = ",".join(f"{other.name}={self.links[other.ordinal].url if self.links else other.gateways[0].http}" for other in others)
         found = ["--consistency", self.account.level]
         if peers:
             found += ["--peers", peers]
@@ -172,14 +173,16 @@ class Region:
 
 class Account:
     def __init__(self, regions=3, gateways=1, level="Session", mode="single", hub=1, bounded=(100000, 300), args=(),
-                 postgres_options=None, names=NAMES):
-        """mode: single or multi. bounded: K and T. args: further ones of every gateway."""
+                 postgres_options=None, names=NAMES, links=True):
+        """mode: single or multi. bounded: K and T. args: further ones of every gateway. links: without them the first
+        gateways of the regions reach each other as they are, and nothing can be cut."""
         assert mode in ("single", "multi") and regions <= len(names)
         self.level, self.mode, self.hub, self.bounded = level, mode, hub, bounded
         self.postgres_options = {"shared_buffers": "32MB", "max_connections": "80", **(postgres_options or {})}
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="orrery-account-"))
         self.network = Network()
         self.topology_path = None
+        self.has_links = links
         self.regions = [Region(self, n + 1, names[n], gateways, args) for n in range(regions)]
 
     def __enter__(self):
@@ -200,7 +203,7 @@ class Account:
         run_all(*[region.postgres.__enter__ for region in self.regions])
         for region in self.regions:
             for other in self.regions:
-                if other is not region:
+                if other is not region and self.has_links:
                     region.links[other.ordinal] = self.network.link(other.addresses)
         if knows_topology():
             self.topology_path = self.directory / "topology.json"
