@@ -250,13 +250,6 @@ static bool find_next(const struct item_scan *scan, size_t *range)
     return false;
 }
 
-bool scan_has_more(const struct item_scan *scan)
-{
-    size_t range;
-
-    return scan->row < scan->rows || scan->is_cut || find_next(scan, &range);
-}
-
 bool scan_forward(struct item_scan *scan)
 {
     size_t range;

@@ -116,9 +116,6 @@ size_t scan_position(const struct item_scan *scan, int64_t n);
 /* The next item of the chunk; false when it is used up. */
 bool scan_next(struct item_scan *scan, struct scan_item *item);
 
-/* Are there items left: in the chunk, behind it, or maybe in other ranges? */
-bool scan_has_more(const struct item_scan *scan);
-
 /* The chunk is used up: go to what is behind it, or to the next range. False at the end. */
 bool scan_forward(struct item_scan *scan);
 

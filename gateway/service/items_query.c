@@ -28,7 +28,8 @@ static op_step query_aim;    /* compile; scope, access, continuation */
 static op_step query_start;  /* after the passes that a rank needs */
 static op_step query_looked; /* the row at which the last page ended is there again */
 static op_step query_begin;  /* see the items */
-static op_step query_reply;  /* the page is complete */
+static op_step
+    query_reply; /* the page is complete, unless another pass over the items may fill it */
 
 static void free_query(void *object)
 {
@@ -210,6 +211,13 @@ static bool is_whole_item(const struct ast_query *query)
            (query->is_star || (query->is_value && query->projection->kind == AST_ALIAS));
 }
 
+/* Is each item that passes one result? */
+static bool is_one_result(const struct ast_query *query)
+{
+    return query->is_star || query->projection->kind == AST_OBJECT ||
+           query->projection->kind == AST_ALIAS;
+}
+
 /*
  * SQL makes the order when it needs to know nothing but the items: each is one row, and the filter
  * is SQL's. Otherwise one pass over all of them is better than one for each chunk.
@@ -273,6 +281,7 @@ static bool make_where(struct items_query *self, struct call *call)
     }
     self->uses = emit.uses;
     self->is_checked = self->is_exact && self->stage_count == 0 && is_one_row(query);
+    self->is_sure = self->is_checked && is_one_result(query);
     self->where_params = self->where.param_count;
     self->condition = sql_take(&self->where);
     return !slice_is_absent(self->condition) || fault_set_oom(&call->op.fault);
@@ -465,10 +474,21 @@ bool query_skips(struct items_query *self)
     return true;
 }
 
+/* The page has as many results as it may have: look for one more, but not for long. */
+static void begin_look(struct items_query *self)
+{
+    int64_t now_us = clock_monotonic_us(), took_us = now_us - self->begun_us;
+    int64_t end_us = now_us + (took_us > QUERY_LOOK_MS * 1000 ? took_us : QUERY_LOOK_MS * 1000);
+
+    if (end_us < self->page_end_us)
+        self->page_end_us = end_us;
+}
+
 /* What was appended since is a result, unless the page is full without it. */
 static bool keep_result(struct items_query *self, size_t before)
 {
-    if (self->count > 0 && self->page.len - self->page_start > QUERY_PAGE_BYTES) {
+    if (self->count >= self->limit ||
+        (self->count > 0 && self->page.len - self->page_start > QUERY_PAGE_BYTES)) {
         self->page.len = before;
         self->is_full = true;
         return false;
@@ -476,7 +496,10 @@ static bool keep_result(struct items_query *self, size_t before)
     self->count++;
     if (self->take != CONTINUATION_ALL)
         self->take--;
-    self->is_full = self->count >= self->limit || self->take == 0;
+    self->is_full = self->take == 0 || (self->count == self->limit && self->is_sure &&
+                                        self->scan.row < self->scan.rows);
+    if (self->count == self->limit)
+        begin_look(self);
     return true;
 }
 
@@ -619,12 +642,30 @@ static bool reply_continuation(struct items_query *self, struct call *call)
     return true;
 }
 
+/*
+ * Did a pass over all items end before the page was full, and not for want of items? It let go of
+ * rows that may be results: for want of memory, because others were left out by OFFSET, or because
+ * what was kept turned out to be no result.
+ */
+static bool needs_pass(const struct items_query *self, const struct op *op)
+{
+    return self->has_more && !self->is_full && !self->mode->ends_early &&
+           clock_monotonic_us() < self->page_end_us && op_time_left_ms(op) >= QUERY_TIME_LEFT_MS;
+}
+
 static enum op_next query_reply(struct op *op)
 {
     struct items_query *self = op_self(op, struct items_query);
     struct call *call = call_of(op);
     size_t output_bytes = self->page.len - self->page_start;
 
+    if (needs_pass(self, op)) {
+        self->from = self->to;
+        self->is_resumed = true;
+        self->is_in_item = false;
+        self->matched_items = self->matched_bytes = 0;
+        return op_again(op, query_begin);
+    }
     if (!scan_reply(&self->scan, call) || !reply_continuation(self, call))
         return OP_FAILED;
     reply_header_i64(&call->reply, &op->arena, "x-ms-item-count", self->count);

@@ -31,6 +31,13 @@
 #define QUERY_PAGE_BYTES (4u << 20)
 #define QUERY_PAGE_MS 5000
 
+/*
+ * A page is complete when a result has no room in it, or there is none: so the last one has no
+ * continuation, and none is empty because the one before it was full. How long it is looked for
+ * such a result, at least; as long again as the page took otherwise.
+ */
+#define QUERY_LOOK_MS 200
+
 /* How long a query computes before others have their turn. */
 #define QUERY_SLICE_US 4000
 
@@ -98,6 +105,7 @@ struct items_query {
     bool is_plain;              /* only the scope is SQL's */
     bool is_checked;            /* SQL has looked at the filter for each row */
     bool is_exact;              /* it lets no item pass that gives no row */
+    bool is_sure;               /* each item that it lets pass is one result */
     bool is_whole_item;         /* a row is the item: its text is copied */
     bool needs_items;           /* otherwise there is one row of none */
     struct query_stage *stages; /* without any, the statement is over items */
@@ -138,7 +146,7 @@ struct items_query {
     struct buf page;
     size_t page_start; /* where its results begin */
     unsigned count;
-    bool is_full;
+    bool is_full; /* a result had no room, or certainly has none; or nothing is wanted any more */
     bool has_more;
     struct continuation to; /* with has_more: where the next page begins */
     int64_t page_end_us;
@@ -222,7 +230,7 @@ enum op_next query_stages(struct op *op);
 
 /*
  * Append the row at hand, or any value, to the page. False when the page is full without it, and
- * for a fault of the eval; is_full tells whether the page is full now. What is undefined is no
+ * for a fault of the eval; is_full tells whether the page is complete now. What is undefined is no
  * result.
  */
 bool query_append_row(struct items_query *self, struct call *call);

@@ -31,10 +31,11 @@ static bool groups_begin_page(struct items_query *self, struct call *call,
         memcpy(after.bytes, from->state.ptr, sizeof(after.bytes));
         options.after = &after;
     }
-    options.limit = self->take < self->limit ? (size_t) self->take : self->limit;
+    options.limit = self->limit - self->count;
+    if (self->take < options.limit)
+        options.limit = (size_t) self->take;
     options.limit += self->skip < GROUPS_SKIP_MAX ? (size_t) self->skip : GROUPS_SKIP_MAX;
-    if (options.limit == 0)
-        options.limit = 1;
+    options.limit++; /* a result that has no room says that there are more pages */
     groups_destroy(self->groups);
     self->groups = groups_create(&self->query, &options, &call->op.fault);
     return self->groups != NULL &&

@@ -34,6 +34,9 @@ static const char select_end[] =
 
 enum { COLUMN_BLURRED = SCAN_MORE };
 
+/* Items to ask for when it is only to be known whether one of them is a result. */
+#define LOOK_ROWS 32
+
 static op_step order_came; /* items in order */
 static op_step order_work; /* their rows, in pieces */
 
@@ -118,6 +121,8 @@ static unsigned items_wanted(const struct items_query *self)
 {
     uint64_t wanted = self->limit - self->count;
 
+    if (wanted == 0) /* and what came in addition was none */
+        return LOOK_ROWS;
     if (self->take < wanted)
         wanted = self->take;
     wanted += self->skip + 1;
@@ -189,8 +194,10 @@ static bool take_item(struct items_query *self, struct call *call)
 {
     if (!self->is_whole_item && !begin_row(self, call))
         return !self->eval.has_failed;
+    if (!query_skips(self) && !query_append_row(self, call))
+        return false;
     query_count_matched(self);
-    return query_skips(self) || query_append_row(self, call);
+    return true;
 }
 
 static enum op_next finish(struct op *op, bool has_more)
@@ -241,7 +248,9 @@ static enum op_next order_work(struct op *op)
     }
     self->eval_us += clock_monotonic_us() - since_us;
     if (self->is_full || !scan->is_cut)
-        return finish(op, scan->row < scan->rows || scan->is_cut);
+        return finish(op, self->is_full && self->take > 0);
+    if (clock_monotonic_us() > self->page_end_us)
+        return finish(op, true);
     return query_may_go_on(call) && keep_position(self, call) ? query_order(op) : OP_FAILED;
 }
 

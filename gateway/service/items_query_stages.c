@@ -129,10 +129,8 @@ static bool feed(struct items_query *self, struct call *call, size_t stage, cons
             const cJSON *result = rows_project(&rows);
             goes_on = result == NULL || feed(self, call, stage - 1, result);
         }
-        if (!goes_on) {
-            self->is_in_item = self->is_in_item || rows_next(&rows);
+        if (!goes_on)
             return false;
-        }
     }
     return !self->eval.has_failed;
 }
@@ -199,8 +197,7 @@ static enum op_next stages_work(struct op *op)
                 continue;
             if (self->eval.has_failed || !self->is_full)
                 return OP_FAILED;
-            return finish(op, self->is_in_item ||
-                                  self->stage_at < groups_count(self->stages[self->stage].groups));
+            return finish(op, true);
         }
         size_t next = stage_in_front(self);
         if (next == 0)

@@ -54,10 +54,11 @@ static bool top_begin_page(struct items_query *self, struct call *call,
         after.row = from->row;
         options.after = &after;
     }
-    options.limit = self->take < self->limit ? (size_t) self->take : self->limit;
+    options.limit = self->limit - self->count;
+    if (self->take < options.limit)
+        options.limit = (size_t) self->take;
     options.limit += self->skip < TOP_SKIP_MAX ? (size_t) self->skip : TOP_SKIP_MAX;
-    if (options.limit == 0)
-        options.limit = 1;
+    options.limit++; /* a result that has no room says that there are more pages */
     topk_destroy(self->topk);
     self->topk = topk_create(&options, &call->op.fault);
     return self->topk != NULL &&

@@ -115,14 +115,12 @@ static bool work_on_item(struct items_query *self, struct call *call, int64_t si
             self->is_in_item = false;
             return !self->eval.has_failed;
         }
-        if (self->row == 0)
-            query_count_matched(self);
-        if (!query_take(self, call))
+        if (!query_take(self, call)) /* the row is the next page's */
             return self->is_full && !self->eval.has_failed;
-        self->row++;
-        /* Whether the item has more rows decides whether the query has more pages. */
+        if (self->row++ == 0)
+            query_count_matched(self);
         if (self->is_full)
-            self->is_in_item = rows_next(&self->rows);
+            self->is_in_item = false;
     }
     return !self->eval.has_failed;
 }
@@ -205,7 +203,7 @@ static enum op_next walk_work(struct op *op)
     if (!is_fine || self->eval.has_failed)
         return OP_FAILED;
     if (self->is_full)
-        return finish(op, self->is_in_item || (self->needs_items && scan_has_more(&self->scan)));
+        return finish(op, true);
     if (self->is_in_item || self->scan.row < self->scan.rows)
         return query_may_go_on(call) ? op_yield(op, walk_work) : OP_FAILED;
     return go_on(op);

@@ -148,6 +148,75 @@ def test_the_order_is_kept_over_pages(client):
             assert pages(client, path, QUERIES[name], size=size) == whole, (name, size)
 
 
+SEARCHED = {"fullTextPolicy": {"defaultLanguage": "en-US", "fullTextPaths": [{"path": "/text", "language": "en-US"}]}}
+# Rows: as many items give none as give some, and no item gives one behind the last that does.
+COUNTED = {
+    "rows": "SELECT c.id FROM c",
+    "items": "SELECT * FROM c",
+    "values": "SELECT VALUE c.maybe FROM c",
+    "filtered": "SELECT c.id FROM c WHERE c.n < 11",
+    "filtered values": "SELECT VALUE c.maybe FROM c WHERE c.n >= 0",
+    "filtered in memory": "SELECT c.id FROM c WHERE RegexMatch(c.id, '^kept-[1-3].?$', 'x')",
+    "joined": "SELECT x FROM c JOIN x IN c.list",
+    "joined and filtered": "SELECT x FROM c JOIN x IN c.list WHERE x < 9 AND x > 8",
+    "values of joined": "SELECT VALUE x.none ?? c.maybe FROM c JOIN x IN c.list",
+    "window": "SELECT c.id FROM c OFFSET 3 LIMIT 12",
+    "window beyond the end": "SELECT c.id FROM c OFFSET 28 LIMIT 12",
+    "window behind the end": "SELECT c.id FROM c OFFSET 40 LIMIT 12",
+    "first": "SELECT TOP 6 c.id FROM c",
+    "ordered": "SELECT c.id FROM c ORDER BY c.n DESC",
+    "ordered items": "SELECT * FROM c ORDER BY c.n",
+    "ordered values": "SELECT VALUE c.maybe FROM c ORDER BY c.n",
+    "ordered by any type": "SELECT c.id FROM c ORDER BY c.v DESC",
+    "values ordered by any type": "SELECT VALUE c.maybe FROM c ORDER BY c.v",
+    "ordered window": "SELECT VALUE c.maybe FROM c ORDER BY c.n OFFSET 2 LIMIT 7",
+    "ordered first": "SELECT TOP 8 c.id FROM c ORDER BY c.v",
+    "ordered joined": "SELECT x FROM c JOIN x IN c.list ORDER BY x DESC",
+    "ordered joined values": "SELECT VALUE c.maybe FROM c JOIN x IN c.list ORDER BY x",
+    "ordered distinct": "SELECT DISTINCT VALUE c.maybe FROM c ORDER BY c.maybe",
+    "groups": "SELECT c.n % 7 AS k, COUNT(1) AS n FROM c GROUP BY c.n % 7",
+    "groups of values": "SELECT VALUE MAX(c.maybe) FROM c GROUP BY c.n",
+    "groups of lists": "SELECT MAKELIST(c.n) AS l FROM c GROUP BY c.n % 5",
+    "groups window": "SELECT VALUE MAX(c.maybe) FROM c GROUP BY c.n OFFSET 2 LIMIT 6",
+    "distinct": "SELECT DISTINCT c.pk FROM c",
+    "distinct values": "SELECT DISTINCT VALUE c.maybe FROM c",
+    "aggregate": "SELECT COUNT(1) AS n FROM c",
+    "aggregate of nothing": "SELECT VALUE MAX(c.nothing) FROM c",
+    "of gathered": "SELECT VALUE x.m FROM (SELECT DISTINCT c.maybe AS m, c.n FROM c) x",
+    "ordered of gathered": "SELECT VALUE x.m FROM (SELECT DISTINCT c.maybe AS m, c.n FROM c) x ORDER BY x.n",
+    "groups of gathered": "SELECT x.k, COUNT(1) AS n FROM (SELECT DISTINCT c.pk AS k FROM c) x GROUP BY x.k",
+    "ranked": "SELECT TOP 20 c.id FROM c ORDER BY RANK FullTextScore(c.text, 'swim')",
+    "ranked values": "SELECT TOP 11 VALUE c.maybe FROM c ORDER BY RANK FullTextScore(c.text, 'swim')",
+    "none": "SELECT c.id FROM c WHERE c.n < 0",
+    "without items": "SELECT VALUE 1",
+}
+
+
+@pytest.fixture(scope="module", params=["400", "50000"])
+def counted(request, client):
+    path = make(client, request.param, **SEARCHED)
+    for n in range(30):
+        item = {**mixed(n), "text": "swim " * (n + 1)}
+        put(client, path, {**item, "maybe": n} if n % 2 == 0 and n < 20 else item)
+    return path
+
+
+@pytest.mark.parametrize("name", COUNTED)
+def test_no_page_is_empty_but_the_only_one(client, counted, name):
+    """As many pages as the rows fill, and the last one says that it is: clients that resume take an empty page for the end, or wait for more."""
+    whole, token = page(client, counted, COUNTED[name], size=1000)
+    assert token is None and (whole or name in ("none", "aggregate of nothing", "window behind the end"))
+    for size in {1, 2, 5, len(whole) - 1, len(whole), len(whole) + 1} - {-1, 0}:
+        rows, token, counts = [], None, []
+        while token or not counts:
+            more, token = page(client, counted, COUNTED[name], token, size)
+            rows += more
+            counts.append(len(more))
+        assert counts == ([size] * (len(whole) // size) + [len(whole) % size] * (len(whole) % size > 0) or [0]), (size, counts)
+        if name not in ("groups of lists",):
+            assert sorted(map(json.dumps, rows)) == sorted(map(json.dumps, whole))
+
+
 def test_descending_is_ascending_backwards(client):
     """Ties included, within one range."""
     path = make(client, "400")
