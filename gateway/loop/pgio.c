@@ -140,6 +140,8 @@ static void forget_prepared(struct pgio *io)
     free(io->prepared);
     io->prepared = NULL;
     io->prepared_count = io->prepared_capacity = 0;
+    memset(io->made, 0, sizeof(io->made));
+    io->planning = PGIO_PLANS_AS_SET_UP;
 }
 
 /* ---- connecting ---- */
@@ -379,6 +381,8 @@ static void read_results(struct pgio *io)
         watch_patience(io);
         if (result.outcome != PGIO_ROWS && call->is_preparing)
             forget_statement(io, call->key);
+        if (result.outcome != PGIO_ROWS && call->is_switching)
+            io->planning = PGIO_PLANS_UNKNOWN;
         bool is_confused = is_out_of_step(&result);
         if (is_confused)
             result.outcome = PGIO_LOST;
@@ -455,27 +459,97 @@ static bool queue_limit(struct pgio *io, int limit_ms)
     return PQsendQueryPrepared(io->conn, PGIO_LIMIT_NAME, 1, &value, NULL, NULL, 1) == 1;
 }
 
+/* A statement without parameters in front of the call. */
+static bool queue_before(struct pgio *io, struct pgio_call *call, const char *sql)
+{
+    call->results_left++;
+    return PQsendQueryParams(io->conn, sql, 0, NULL, NULL, NULL, NULL, 1) == 1;
+}
+
+static bool queue_planning(struct pgio *io, struct pgio_call *call, enum pgio_planning wanted)
+{
+    if (io->planning == wanted)
+        return true;
+    io->planning = wanted;
+    call->is_switching = true;
+    return queue_before(io, call,
+                        wanted == PGIO_PLANS_ANEW ? "set plan_cache_mode = force_custom_plan"
+                                                  : "reset plan_cache_mode");
+}
+
+static void statement_name(char name[24], uint64_t key)
+{
+    snprintf(name, 24, "s%016llx", (unsigned long long) key);
+}
+
+/* A place for one more: an empty one, or that of the statement that was not used for longest. */
+static struct pgio_made *made_place(struct pgio *io)
+{
+    struct pgio_made *place = &io->made[0];
+
+    for (size_t i = 1; i < PGIO_MADE_MAX && place->key != 0; i++) {
+        if (io->made[i].key == 0 || io->made[i].used < place->used)
+            place = &io->made[i];
+    }
+    return place;
+}
+
+/* Find the key of a statement that was made of a query, or give it one. False when it failed. */
+static bool queue_made(struct pgio *io, struct pgio_call *call, struct slice sql)
+{
+    uint8_t digest[SHA256_BYTES];
+    char text[48], name[24];
+    struct pgio_made *made = NULL;
+
+    crypto_sha256(sql, digest);
+    for (size_t i = 0; i < PGIO_MADE_MAX && made == NULL; i++) {
+        if (io->made[i].key != 0 && memcmp(io->made[i].digest, digest, sizeof(digest)) == 0)
+            made = &io->made[i];
+    }
+    if (made == NULL) {
+        made = made_place(io);
+        if (made->key != 0 && pgio_is_prepared(io, made->key)) {
+            forget_statement(io, made->key);
+            statement_name(name, made->key);
+            snprintf(text, sizeof(text), "deallocate %s", name);
+            if (!queue_before(io, call, text))
+                return false;
+        }
+        memcpy(made->digest, digest, sizeof(digest));
+        made->key = UINT64_C(1) << 63 | ++io->made_keys;
+    }
+    made->used = ++io->made_turns;
+    call->key = made->key;
+    return true;
+}
+
 static bool queue_statement(struct pgio *io, struct pgio_call *call,
                             const struct pgio_statement *statement,
                             const struct arguments *arguments, int count)
 {
+    size_t made_len = statement->key == 0 ? strlen(statement->sql) : 0;
     char name[24];
 
-    call->is_preparing = false;
+    call->key = statement->key;
+    call->is_preparing = call->is_switching = false;
     call->results_left = 1;
     if (statement->limit_ms > 0) {
         call->results_left++;
         if (!queue_limit(io, statement->limit_ms))
             return false;
     }
-    if (statement->key == 0)
+    if (made_len > PGIO_MADE_BYTES_MAX)
         return PQsendQueryParams(io->conn, statement->sql, count, arguments->types,
                                  arguments->values, arguments->lengths, arguments->formats, 1) == 1;
-    snprintf(name, sizeof(name), "s%016llx", (unsigned long long) statement->key);
-    call->is_preparing = !pgio_is_prepared(io, statement->key);
+    if (made_len > 0 && !queue_made(io, call, slice_make(statement->sql, made_len)))
+        return false;
+    if (!queue_planning(io, call, made_len > 0 ? PGIO_PLANS_ANEW : PGIO_PLANS_AS_SET_UP))
+        return false;
+    statement_name(name, call->key);
+    call->is_preparing = !pgio_is_prepared(io, call->key);
     if (call->is_preparing) {
         call->results_left++;
-        if (!note_prepared(io, statement->key) ||
+        if (!note_prepared(io, call->key) ||
             PQsendPrepare(io->conn, name, statement->sql, count, arguments->types) != 1)
             return false;
     }
@@ -518,7 +592,6 @@ bool pgio_group_add(struct pgio *io, struct pgio_call *call, const struct pgio_s
         start_connecting(io);
         return false;
     }
-    call->key = statement->key;
     call->done = done;
     call->has_sync = false;
     if (!queue_call(io, call, statement, params)) {

@@ -3,14 +3,17 @@
  *
  * Calls are sent in order, each with a sync of its own, so a call that fails aborts no neighbour;
  * or several as one group, where the calls after one that fails are not run and say so.
- * Statements are prepared when first used on a connection and again after a reconnect; those made
- * for one request are not, so that a backend does not collect them. A connection that breaks tells
- * every call in flight that its end is unknown, and connects again, at first at once, then with
- * growing pauses. This file is the only door to libpq in a loop.
+ * Statements are prepared when first used on a connection and again after a reconnect. Of those
+ * that were made of a client's query a connection keeps the ones used last, so that a backend does
+ * not collect them; and PostgreSQL plans them for the values of each call (measured: the first of
+ * five values may be served best by reading everything, and then all later ones are). A connection
+ * that breaks tells every call in flight that its end is unknown, and connects again, at first at
+ * once, then with growing pauses. This file is the only door to libpq in a loop.
  */
 #ifndef ORRERY_LOOP_PGIO_H
 #define ORRERY_LOOP_PGIO_H
 
+#include "base/crypto.h"
 #include "base/list.h"
 #include "loop/loop.h"
 #include "loop/pgvalue.h"
@@ -54,8 +57,8 @@ bool pgio_bool(const struct pgio_result *result, int row, int column);
  * Statements of one container share a text but for its number, so their key holds the number.
  */
 struct pgio_statement {
-    uint64_t key;    /* 0: made for one request, not prepared */
-    const char *sql; /* borrowed until the send returns; may be NULL where it is prepared */
+    uint64_t key;    /* 0: made of a query, known by its text; the highest bit is not set */
+    const char *sql; /* borrowed until the send returns; may be NULL where a key is prepared */
     /*
      * More than 0: the statement has this many milliseconds instead of the connection's
      * statement_timeout. The connection's setup_sql must hold PGIO_PREPARE_LIMIT.
@@ -76,11 +79,29 @@ struct pgio_call {
     pgio_done_fn *done;
     uint64_t key;
     bool is_preparing;     /* a PREPARE precedes it, whose result comes first */
+    bool is_switching;     /* how statements are planned changes with it, if it succeeds */
     bool has_sync;         /* the last of its group, or alone */
-    unsigned results_left; /* of the PREPARE and of the statement */
+    unsigned results_left; /* of the statement, and of what precedes it */
 };
 
 enum pgio_state { PGIO_OFFLINE, PGIO_CONNECTING, PGIO_SETUP, PGIO_READY };
+
+/* What the session's plan_cache_mode is. */
+enum pgio_planning {
+    PGIO_PLANS_AS_SET_UP,
+    PGIO_PLANS_ANEW, /* for the values of each call */
+    PGIO_PLANS_UNKNOWN
+};
+
+/* Statements made of queries that a connection keeps; longer ones it does not. */
+#define PGIO_MADE_MAX 64
+#define PGIO_MADE_BYTES_MAX 16384
+
+struct pgio_made {
+    uint8_t digest[SHA256_BYTES]; /* of the text */
+    uint64_t key;                 /* that it is prepared with; 0: nothing is here */
+    uint64_t used;                /* turn of the last use */
+};
 
 struct pgio {
     struct loop *loop;
@@ -99,6 +120,9 @@ struct pgio {
     struct pgio_result partial; /* what has arrived of the first call in flight */
     uint64_t *prepared;         /* hash set of keys, open addressing, 0 is empty */
     size_t prepared_count, prepared_capacity;
+    enum pgio_planning planning;
+    struct pgio_made made[PGIO_MADE_MAX];
+    uint64_t made_keys, made_turns; /* given so far */
 };
 
 /* Start connecting. url and the texts are borrowed. patience_ms: longer than the statement_timeout.

@@ -5,21 +5,60 @@
 #include "service/item_target.h"
 #include "store/sqlstate.h"
 
+#include <assert.h>
+
 #include "base/banned.h"
 
-/*
- * Rows up to the byte limit, each with how many there were before it was applied: more of them than
- * are returned means that the range has more, and so may as many as were asked for.
- */
-static const char chunk_sql[] =
-    "select r.epoch, r.state, r.vector, i.rid, i.etag, i.ts, i.body, i.found from orrery.ranges r "
-    "left join lateral (select * from (select x.*, count(*) over () as found, "
-    "    sum(octet_length(x.body)) over (order by x.rid) - octet_length(x.body) as before from ("
-    "    select i.rid, i.etag, i.ts, i.body from orrery.items_%u i "
-    "    where i.range_id = r.range_id and i.rid > $2 "
-    "    and orrery.is_live(i.deleted, i.ts, i.ttl, r.default_ttl, $3)%s "
-    "    order by i.rid limit $4) x) y where y.before < $5) i on true "
-    "where r.range_id = $1 order by i.rid";
+/* As often as that a container's default time to live may change under a chunk. */
+#define ASKED_AGAIN_MAX 3
+
+static op_step chunk_came; /* was it asked for with the right time to live? */
+
+/* ---- the statement ---- */
+
+/* Bodies are sent while those before them are fewer bytes than wanted: a row without one tells that
+ * there is more. */
+static const char page_begin[] =
+    "select y.rid, y.etag, y.ts, case when y.bytes - octet_length(y.body) < $5 then y.body end, "
+    "y.at, %s, null::bigint, null::text, null::bigint[], null::integer%s%s from ("
+    "select x.*, sum(octet_length(x.body)) over made as bytes, row_number() over made as at from (";
+static const char page_end[] =
+    ") x window made as (rows unbounded preceding)) y union all "
+    "select null, null, null, null, null, %s, g.epoch, g.state, g.vector, g.default_ttl%s from "
+    "orrery.ranges g%s";
+
+void scan_append_page(struct buf *text, struct slice items, bool is_one, struct slice more)
+{
+    bool has_more = !slice_is_absent(more);
+
+    buf_printf(text, page_begin, is_one ? "1::bigint" : "y.n", has_more ? ", " : "",
+               has_more ? more.ptr : "");
+    buf_append_slice(text, items);
+    buf_printf(text, page_end, is_one ? "1" : "o.n", has_more ? ", null" : "",
+               is_one ? " where g.range_id = $1"
+                      : " join unnest($1) with ordinality o(range_id, n) on "
+                        "g.range_id = o.range_id");
+}
+
+static const char items_sql[] =
+    "select i.rid, i.etag, i.ts, i.body from orrery.items_%u i "
+    "where i.range_id = $1 and i.rid > $2" SCAN_IS_LIVE "%s order by i.rid limit $4";
+
+static const char *make_statement(struct call *call, struct slice condition)
+{
+    struct arena *arena = &call->op.arena;
+    char *items = arena_printf(arena, items_sql, call->container->number, condition.ptr);
+    struct buf text = {0};
+
+    if (items == NULL)
+        return NULL;
+    scan_append_page(&text, slice_from_text(items), true, slice_make(NULL, 0));
+    const char *made = text.has_failed ? NULL : arena_copy(arena, text.ptr, text.len);
+    buf_finish(&text);
+    return made;
+}
+
+/* ---- asking ---- */
 
 static void free_chunk(void *object)
 {
@@ -50,31 +89,114 @@ bool scan_begin(struct item_scan *scan, struct call *call, const struct item_sco
     scan->seen = arena_alloc(arena, (scope->end - scope->first) * sizeof(*scan->seen));
     if (scan->seen == NULL)
         return fault_set_oom(&call->op.fault);
-    scan->run.statement = (struct pgio_statement){
-        .sql = arena_printf(arena, chunk_sql, call->container->number, condition.ptr)};
-    return scan->run.statement.sql != NULL || fault_set_oom(&call->op.fault);
+    scan->has_default_ttl = call->container->settings.has_default_ttl;
+    scan->default_ttl = call->container->settings.default_ttl_s;
+    scan->statement = make_statement(call, condition);
+    return scan->statement != NULL || fault_set_oom(&call->op.fault);
 }
 
-enum op_next scan_ask(struct item_scan *scan, struct call *call, unsigned rows_max, op_step *next)
+static bool is_visited(const struct item_scope *scope, size_t position)
+{
+    return scope->visits == NULL || scope->visits[position];
+}
+
+bool scan_is_one(const struct item_scope *scope)
+{
+    return scope->end - scope->first == 1;
+}
+
+static void append_ranges(struct item_scan *scan, const struct container *container)
+{
+    struct pgparams *params = &scan->run.params;
+    const struct item_scope *scope = scan->scope;
+
+    pgparams_array_begin(params, PG_INT8_ARRAY);
+    for (size_t i = scope->first; i < scope->end; i++) {
+        if (is_visited(scope, i) || i == scope->first)
+            pgparams_add_int8(params, pkrange_id(container->number, container->ranges[i].index));
+    }
+    pgparams_array_end(params);
+}
+
+static enum op_next ask(struct item_scan *scan, struct call *call)
 {
     const struct container *container = call->container;
     struct pgparams *params = &scan->run.params;
 
-    if (rows_max > SCAN_CHUNK_ROWS)
-        rows_max = SCAN_CHUNK_ROWS;
-    if (scan->scope->kind == ITEM_SCOPE_NOTHING)
-        rows_max = 0;
-    scan->rows_max = rows_max;
     pgparams_reset(params);
-    pgparams_int8(params, pkrange_id(container->number, container->ranges[scan->range].index));
-    pgparams_int8(params, (int64_t) scan->after);
+    if (scan->is_all && !scan_is_one(scan->scope))
+        append_ranges(scan, container);
+    else
+        pgparams_int8(params, pkrange_id(container->number, container->ranges[scan->range].index));
+    pgparams_int8(params, scan->is_all ? scan->free : (int64_t) scan->after);
     pgparams_int8(params, call->now_s);
-    pgparams_int8(params, rows_max);
+    pgparams_int8(params, scan->rows_max);
     pgparams_int8(params, SCAN_CHUNK_BYTES);
+    if (scan->has_default_ttl)
+        pgparams_int4(params, scan->default_ttl);
+    else
+        pgparams_null(params, PG_INT4);
     store_params_sql(params, scan->where);
-    scan->asked_us = clock_monotonic_us();
-    return store_run_send(&call->service->store, &scan->run, next);
+    return store_run_send(&call->service->store, &scan->run, chunk_came);
 }
+
+static enum op_next ask_first(struct item_scan *scan, struct call *call, unsigned rows_max,
+                              op_step *next)
+{
+    scan->rows_max = scan->scope->kind == ITEM_SCOPE_NOTHING ? 0 : rows_max;
+    scan->next = next;
+    scan->asked_again = 0;
+    scan->asked_us = clock_monotonic_us();
+    return ask(scan, call);
+}
+
+enum op_next scan_ask(struct item_scan *scan, struct call *call, unsigned rows_max, op_step *next)
+{
+    scan->is_all = false;
+    scan->run.statement.sql = scan->statement;
+    return ask_first(scan, call, rows_max < SCAN_CHUNK_ROWS ? rows_max : SCAN_CHUNK_ROWS, next);
+}
+
+enum op_next scan_ask_all(struct item_scan *scan, struct call *call, const char *statement,
+                          int64_t free, unsigned rows_max, op_step *next)
+{
+    scan->is_all = true;
+    scan->free = free;
+    scan->run.statement.sql = statement;
+    return ask_first(scan, call, rows_max, next);
+}
+
+/* Do the ranges have another default time to live than was sent? Then it is that one. */
+static bool learn_default_ttl(struct item_scan *scan, const struct pgio_result *result)
+{
+    for (int row = pgio_row_count(result); row-- > 0;) {
+        if (pgio_is_null(result, row, SCAN_STATE))
+            continue;
+        bool has_default = !pgio_is_null(result, row, SCAN_TTL);
+        int32_t seconds = has_default ? pgio_int4(result, row, SCAN_TTL) : scan->default_ttl;
+        if (has_default == scan->has_default_ttl && seconds == scan->default_ttl)
+            return false;
+        scan->has_default_ttl = has_default;
+        scan->default_ttl = seconds;
+        return true;
+    }
+    return false;
+}
+
+static enum op_next chunk_came(struct op *op)
+{
+    struct item_scan *scan =
+        container_of((struct store_run *) op->waiting_for, struct item_scan, run);
+
+    if (op->result->outcome == PGIO_ROWS && scan->asked_again < ASKED_AGAIN_MAX &&
+        learn_default_ttl(scan, op->result)) {
+        scan->asked_again++;
+        return ask(scan, call_of(op));
+    }
+    return op_again(op, scan->next);
+}
+
+/* ---- what came ---- */
 
 /* What a row says of its range: is it served, and has it seen what the token wants? */
 static enum scan_end see_range(struct item_scan *scan, struct call *call, size_t position, int row)
@@ -122,57 +244,48 @@ static enum scan_end take_chunk(struct item_scan *scan, struct call *call)
     return pgio_row_count(&scan->chunk) > 0 ? SCAN_CAME : SCAN_GONE;
 }
 
-/* Count the rows that are items. */
-static void count_items(struct item_scan *scan)
+/* Find the items among the rows, in their order. */
+static void place_items(struct item_scan *scan)
 {
-    scan->rows = pgio_row_count(&scan->chunk);
-    while (scan->rows > 0 && pgio_is_null(&scan->chunk, scan->rows - 1, SCAN_RID))
-        scan->rows--;
-    scan->is_cut = scan->rows > 0 && (pgio_int8(&scan->chunk, 0, SCAN_FOUND) > scan->rows ||
-                                      (unsigned) scan->rows >= scan->rows_max);
+    const struct pgio_result *chunk = &scan->chunk;
+    int items = 0;
+
+    for (int row = 0; row < pgio_row_count(chunk); row++) {
+        if (pgio_is_null(chunk, row, SCAN_RID))
+            continue;
+        int64_t at = pgio_int8(chunk, row, SCAN_AT);
+        assert(at >= 1 && at <= scan->rows_max);
+        scan->places[at - 1] = (int16_t) row;
+        items++;
+    }
+    while (scan->rows < items && !pgio_is_null(chunk, scan->places[scan->rows], SCAN_BODY))
+        scan->rows++;
+    scan->is_cut = items > 0 && (scan->rows < items || (unsigned) items >= scan->rows_max);
+}
+
+/* The row that tells of the range, where there is one; -1 when the range is gone. */
+static int find_range(const struct pgio_result *chunk)
+{
+    int row = pgio_row_count(chunk) - 1;
+
+    while (row >= 0 && pgio_is_null(chunk, row, SCAN_STATE))
+        row--;
+    return row;
 }
 
 enum scan_end scan_came(struct item_scan *scan, struct call *call)
 {
     enum scan_end end = take_chunk(scan, call);
+    int row = end == SCAN_CAME ? find_range(&scan->chunk) : -1;
 
     if (end == SCAN_CAME)
-        end = see_range(scan, call, scan->range, 0);
+        end = row < 0 ? SCAN_GONE : see_range(scan, call, scan->range, row);
     if (end == SCAN_CAME)
-        count_items(scan);
+        place_items(scan);
     return end;
 }
 
 /* ---- several ranges at once ---- */
-
-static bool is_visited(const struct item_scope *scope, size_t position)
-{
-    return scope->visits == NULL || scope->visits[position];
-}
-
-enum op_next scan_ask_all(struct item_scan *scan, struct call *call, const char *statement,
-                          int64_t free, unsigned rows_max, op_step *next)
-{
-    const struct container *container = call->container;
-    struct pgparams *params = &scan->run.params;
-
-    scan->rows_max = scan->scope->kind == ITEM_SCOPE_NOTHING ? 0 : rows_max;
-    scan->run.statement = (struct pgio_statement){.sql = statement};
-    pgparams_reset(params);
-    pgparams_array_begin(params, PG_INT8_ARRAY);
-    for (size_t i = scan->scope->first; i < scan->scope->end; i++) {
-        if (is_visited(scan->scope, i) || i == scan->scope->first)
-            pgparams_add_int8(params, pkrange_id(container->number, container->ranges[i].index));
-    }
-    pgparams_array_end(params);
-    pgparams_int8(params, free);
-    pgparams_int8(params, call->now_s);
-    pgparams_int8(params, scan->rows_max);
-    pgparams_int8(params, SCAN_CHUNK_BYTES);
-    store_params_sql(params, scan->where);
-    scan->asked_us = clock_monotonic_us();
-    return store_run_send(&call->service->store, &scan->run, next);
-}
 
 size_t scan_position(const struct item_scan *scan, int64_t n)
 {
@@ -200,10 +313,12 @@ enum scan_end scan_came_all(struct item_scan *scan, struct call *call)
     size_t seen = 0, ranges = count_ranges(scan->scope);
     int64_t last = 0;
 
-    /* Rows of one range mostly come together, and each range tells the same in all of them. */
+    /* Rows of one range come together, and each range tells the same in all of them. */
     for (size_t i = scan->scope->first; i < scan->scope->end; i++)
         scan->seen[i - scan->scope->first].is_read = false;
     for (int row = 0; end == SCAN_CAME && row < pgio_row_count(&scan->chunk); row++) {
+        if (pgio_is_null(&scan->chunk, row, SCAN_STATE))
+            continue;
         int64_t n = pgio_int8(&scan->chunk, row, SCAN_RANGE);
         size_t position = n == last ? 0 : scan_position(scan, n);
         if (n == last || scan->seen[position - scan->scope->first].is_read)
@@ -215,7 +330,7 @@ enum scan_end scan_came_all(struct item_scan *scan, struct call *call)
     if (end == SCAN_CAME && seen < ranges)
         return SCAN_GONE;
     if (end == SCAN_CAME)
-        count_items(scan);
+        place_items(scan);
     return end;
 }
 
@@ -225,11 +340,12 @@ bool scan_next(struct item_scan *scan, struct scan_item *item)
 
     if (scan->row >= scan->rows)
         return false;
+    int row = scan_row(scan);
     *item = (struct scan_item){
-        .rid = (uint64_t) pgio_int8(chunk, scan->row, SCAN_RID),
-        .etag = (const uint8_t *) pgio_value(chunk, scan->row, SCAN_ETAG).ptr,
-        .ts = pgio_int8(chunk, scan->row, SCAN_TS),
-        .body = pgio_value(chunk, scan->row, SCAN_BODY),
+        .rid = (uint64_t) pgio_int8(chunk, row, SCAN_RID),
+        .etag = (const uint8_t *) pgio_value(chunk, row, SCAN_ETAG).ptr,
+        .ts = pgio_int8(chunk, row, SCAN_TS),
+        .body = pgio_value(chunk, row, SCAN_BODY),
     };
     scan->row++;
     scan->after = item->rid;

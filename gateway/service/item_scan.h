@@ -5,7 +5,9 @@
  *
  * A scan asks for a chunk at a time, bounded in rows and bytes; whoever scans takes the rows out
  * and asks again. Every chunk says what its range had seen in the same snapshot: the session token
- * is checked against that.
+ * is checked against that. So is the container's default time to live, which the statement is given
+ * (measured: read from the range's row by the statement itself, it was a tenth of a small query);
+ * when it is another one, the scan asks again by itself.
  *
  *     scan_ask → (PostgreSQL) → scan_came → scan_next … scan_next → scan_forward → scan_ask
  */
@@ -21,8 +23,16 @@
 #define SCAN_CHUNK_BYTES (1u << 20)
 #define SCAN_CHUNK_ROWS 1000
 
-/* Parameters that the scan has itself. */
-#define SCAN_PARAMS 5
+/*
+ * Parameters that the scan has itself: $1 the range (bigint), or several (bigint[]), $2 the rid
+ * behind which it begins, $3 the clock, $4 rows, $5 bytes, $6 the default time to live.
+ */
+#define SCAN_PARAMS 6
+
+/* Which items are there: orrery.is_live, which PostgreSQL would parse each time to put it here. */
+#define SCAN_IS_LIVE                                                 \
+    " and not i.deleted and ($6 is null or coalesce(i.ttl, $6) < 0 " \
+    "or i.ts + coalesce(i.ttl, $6) > $3)"
 
 /* What a range had seen when it was read last. */
 struct scan_seen {
@@ -48,10 +58,18 @@ struct item_scan {
     size_t range;   /* position in container->ranges */
     uint64_t after; /* rid: items up to it were taken */
     struct pgio_result chunk;
-    unsigned rows_max;      /* asked for */
-    int row, rows;          /* the next one of the chunk */
-    bool is_cut;            /* the range may have more than the chunk */
-    struct scan_seen *seen; /* one per range of the scope */
+    const char *statement; /* of the chunks of a range */
+    bool is_all;           /* the last one asked was a statement over all ranges */
+    op_step *next;         /* when a chunk has come */
+    int64_t free;          /* $2 of a statement over all ranges */
+    bool has_default_ttl;
+    int32_t default_ttl;
+    unsigned asked_again;            /* with another default time to live */
+    unsigned rows_max;               /* asked for */
+    int row, rows;                   /* the next item of the chunk, in their order */
+    int16_t places[SCAN_CHUNK_ROWS]; /* of the items in the chunk: rows of the result */
+    bool is_cut;                     /* the range may have more than the chunk */
+    struct scan_seen *seen;          /* one per range of the scope */
     /* measured */
     uint64_t items, bytes; /* taken */
     int64_t asked_us, waited_us;
@@ -85,25 +103,39 @@ enum op_next scan_ask(struct item_scan *scan, struct call *call, unsigned rows_m
 /* Take what op->result brought. */
 enum scan_end scan_came(struct item_scan *scan, struct call *call) MUST_CHECK;
 
-/*
- * For who reads several ranges in one statement of its own, with the scan's parameters numbered
- * alike: $1 bigint[] of the ranges in place of the range, $2 free, $3 the clock, $4 rows, $5 bytes.
- * Its rows have the columns below; the rows without an item, one for each range at least, last.
- */
+/* Columns of a statement's rows: the items, and rows without one that tell of the ranges. */
 enum {
-    SCAN_EPOCH,
-    SCAN_STATE,
-    SCAN_VECTOR,
     SCAN_RID, /* NULL: no item */
     SCAN_ETAG,
     SCAN_TS,
-    SCAN_BODY,
-    SCAN_FOUND, /* bigint: how many rows there were, before the limit of bytes */
+    SCAN_BODY,  /* NULL: behind the limit of bytes */
+    SCAN_AT,    /* bigint: number of the item, from 1; a UNION ALL promises no order */
     SCAN_RANGE, /* bigint: which element of $1, from 1 */
-    SCAN_MORE   /* first column of the statement's own */
+    SCAN_EPOCH,
+    SCAN_STATE, /* NULL: the row tells of no range */
+    SCAN_VECTOR,
+    SCAN_TTL, /* integer: the default time to live */
+    SCAN_MORE /* first column of the statement's own */
 };
 
-/* Send it. free is $2. */
+/*
+ * Append the statement of a page: the items that a select gives, in its order, until their bodies
+ * are the bytes wanted; and a row for each range.
+ *
+ * items   select with the columns rid, etag, ts, body; over several ranges n as well
+ * is_one  $1 is one range (scan_is_one)
+ * more    one more column over those of the select; absent for none
+ */
+void scan_append_page(struct buf *text, struct slice items, bool is_one, struct slice more);
+
+/* Does the scope visit a single range? Then $1 of a statement over all ranges is it, not an array.
+ */
+bool scan_is_one(const struct item_scope *scope);
+
+/*
+ * Send a statement over all ranges of the scope, with the scan's parameters; free is $2. Rows that
+ * tell of a range may hold anything else besides.
+ */
 enum op_next scan_ask_all(struct item_scan *scan, struct call *call, const char *statement,
                           int64_t free, unsigned rows_max, op_step *next);
 
@@ -112,6 +144,12 @@ enum scan_end scan_came_all(struct item_scan *scan, struct call *call) MUST_CHEC
 
 /* The position in container->ranges of element n of $1, from 1. */
 size_t scan_position(const struct item_scan *scan, int64_t n);
+
+/* Which row of the chunk the next item is; only while row < rows. */
+static inline int scan_row(const struct item_scan *scan)
+{
+    return scan->places[scan->row];
+}
 
 /* The next item of the chunk; false when it is used up. */
 bool scan_next(struct item_scan *scan, struct scan_item *item);

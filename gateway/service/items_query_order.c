@@ -14,23 +14,12 @@
 
 #include "base/banned.h"
 
-/*
- * The page is made, then cut where the bytes of its bodies add up. Large bodies stay where they are
- * until then: what is sorted and kept are references to them. Parts: columns of keys, the table's
- * number, conditions, order, order, order, which rows are blurred.
- */
-static const char select_columns[] =
-    "with page as (select o.n, i.* from unnest($1) with ordinality o(range_id, n) "
-    "cross join lateral (select g.default_ttl from orrery.ranges g "
-    "    where g.range_id = o.range_id limit 1) g "
-    "cross join lateral (select i.rid, i.etag, i.ts, i.body, octet_length(i.body) as bytes";
-static const char select_from[] =
-    " from orrery.items_%u i where i.range_id = o.range_id and not i.deleted "
-    "    and orrery.is_live(i.deleted, i.ts, i.ttl, g.default_ttl, $3)";
-static const char select_end[] =
-    " from orrery.ranges g join unnest($1) with ordinality o(range_id, n) on g.range_id = "
-    "o.range_id "
-    "left join cut on cut.n = o.n and cut.before < $5 order by cut.at";
+/* The items of a page, of one range or of several. Parts: columns of keys, the table's number,
+ * conditions, order. */
+static const char select_columns[] = "select i.rid, i.etag, i.ts, i.body";
+static const char select_from[] = " from orrery.items_%u i where i.range_id = %s" SCAN_IS_LIVE;
+static const char select_several[] =
+    "select o.n, i.* from unnest($1) with ordinality o(range_id, n) cross join lateral (";
 
 enum { COLUMN_BLURRED = SCAN_MORE };
 
@@ -41,13 +30,16 @@ static op_step order_came; /* items in order */
 static op_step order_work; /* their rows, in pieces */
 
 /* Among equal keys: the items behind the last one of its range, all of later ranges. */
-static struct slice append_bound(struct sql *sql, const struct continuation *at, bool is_descending)
+static struct slice append_bound(struct sql *sql, const struct continuation *at, bool is_descending,
+                                 bool is_one)
 {
-    buf_append_text(&sql->text, "case when o.n = $2 then ");
+    if (!is_one)
+        buf_append_text(&sql->text, "case when o.n = $2 then ");
     sql_append_int8(sql, (int64_t) at->rid);
-    buf_append_text(&sql->text, is_descending
-                                    ? " when o.n > $2 then 9223372036854775807 else -1 end"
-                                    : " when o.n > $2 then -1 else 9223372036854775807 end");
+    if (!is_one)
+        buf_append_text(&sql->text, is_descending
+                                        ? " when o.n > $2 then 9223372036854775807 else -1 end"
+                                        : " when o.n > $2 then -1 else 9223372036854775807 end");
     return sql_take(sql);
 }
 
@@ -60,7 +52,8 @@ static bool append_position(struct items_query *self, struct call *call)
 
     if (!sort_state_read(self->from.state, values, self->order.count))
         return fault_set(&call->op.fault, 400, SUB_NONE, "the continuation is not complete");
-    struct slice before = sql_take(sql), bound = append_bound(sql, &self->from, is_descending);
+    struct slice before = sql_take(sql);
+    struct slice bound = append_bound(sql, &self->from, is_descending, scan_is_one(&self->scope));
     buf_append_slice(&sql->text, before);
     buf_append_text(&sql->text, " and ");
     order_sql_beyond(&self->order, values, bound, sql);
@@ -74,31 +67,50 @@ static void append_order(struct items_query *self, const char *more)
     buf_append_text(&self->where.text, more);
 }
 
+/* Append the first items of a range. False with a fault. */
+static bool append_items(struct items_query *self, struct call *call, const char *range)
+{
+    struct buf *text = &self->where.text;
+
+    buf_append_text(text, select_columns);
+    order_sql_columns(&self->order, &self->where);
+    buf_printf(text, select_from, call->container->number, range);
+    buf_append_slice(text, self->condition);
+    if (self->is_resumed && !append_position(self, call))
+        return false;
+    append_order(self,
+                 self->order.keys[0].is_descending ? ", rid desc limit $4" : ", rid limit $4");
+    return true;
+}
+
+/* Append the first items of all ranges. False with a fault. */
+static bool append_all_items(struct items_query *self, struct call *call)
+{
+    if (scan_is_one(&self->scope))
+        return append_items(self, call, "$1");
+    buf_append_text(&self->where.text, select_several);
+    if (!append_items(self, call, "o.range_id"))
+        return false;
+    buf_append_text(&self->where.text, ") i");
+    append_order(self, self->order.keys[0].is_descending ? ", n, rid desc limit $4"
+                                                         : ", n, rid limit $4");
+    return true;
+}
+
 /* The statement of a page; NULL with a fault. */
 static const char *make_statement(struct items_query *self, struct call *call)
 {
-    bool is_descending = self->order.keys[0].is_descending;
     struct sql *sql = &self->where;
-    struct buf *text = &sql->text;
 
     sql->param_count = self->where_params;
-    text->len = 0;
-    buf_append_text(text, select_columns);
-    order_sql_columns(&self->order, sql);
-    buf_printf(text, select_from, call->container->number);
-    buf_append_slice(text, self->condition);
-    if (self->is_resumed && !append_position(self, call))
-        return NULL;
-    append_order(self, is_descending ? ", rid desc limit $4) i" : ", rid limit $4) i");
-    append_order(self, is_descending ? ", n, rid desc limit $4)" : ", n, rid limit $4)");
-    buf_append_text(text, ", cut as (select page.*, count(*) over () as found, "
-                          "row_number() over made as at, sum(bytes) over made - bytes as before "
-                          "from page window made as (");
-    append_order(self, is_descending ? ", n, rid desc)) " : ", n, rid)) ");
-    buf_append_text(text, "select g.epoch, g.state, g.vector, cut.rid, cut.etag, cut.ts, cut.body, "
-                          "cut.found, o.n, ");
+    sql->text.len = 0;
     order_sql_blurred(&self->order, sql);
-    buf_append_text(text, select_end);
+    struct slice blurred = sql_take(sql);
+    if (!append_all_items(self, call))
+        return NULL;
+    struct slice items = sql_take(sql);
+    if (!slice_is_absent(blurred) && !slice_is_absent(items))
+        scan_append_page(&sql->text, items, scan_is_one(&self->scope), blurred);
     struct slice statement = sql_take(sql);
     if (slice_is_absent(statement))
         fault_set_oom(&call->op.fault);
@@ -231,7 +243,7 @@ static enum op_next order_work(struct op *op)
     int64_t since_us = clock_monotonic_us();
 
     while (!self->is_full && scan->row < scan->rows) {
-        int row = scan->row;
+        int row = scan_row(scan);
         if (clock_monotonic_us() - since_us > QUERY_SLICE_US)
             return query_may_go_on(call) ? op_yield(op, order_work) : OP_FAILED;
         if (pgio_bool(&scan->chunk, row, COLUMN_BLURRED))

@@ -18,25 +18,16 @@
 #define PARTS_MAX 10000
 #define PARTS_BYTES (16u << 20)
 
-/* What a range has of its container: the default time to live, asked for once. */
-#define DEFAULT_TTL "(select g.default_ttl from orrery.ranges g where g.range_id = ($1)[1])"
-
-/* Which items are there, beside the scope: $1 are the ranges, $3 is the clock. That is
- * orrery.is_live, which PostgreSQL would call for each row: with a subquery as argument it is not
- * inlined. */
-static const char where_sql[] =
-    "i.range_id = any($1) and not i.deleted and (" DEFAULT_TTL " is null "
-    "or coalesce(i.ttl, " DEFAULT_TTL ") < 0 or i.ts + coalesce(i.ttl, " DEFAULT_TTL ") > $3)";
-
 /* The first range's row repeats for each part, so that every row tells the state of a range. */
 static const char select_end[] =
-    " from parts) select g.epoch, g.state, g.vector, null::bigint, null::uuid, null::bigint, "
-    "null::text, sized.found, o.n, sized.* "
-    "from orrery.ranges g join unnest($1) with ordinality o(range_id, n) on g.range_id = "
-    "o.range_id "
-    "left join sized on o.n = 1 and sized.bytes <= ";
+    " from parts) select null::bigint, null::uuid, null::bigint, null::text, null::bigint, %s, "
+    "g.epoch, g.state, g.vector, g.default_ttl, sized.found, sized.* from orrery.ranges g ";
+static const char select_one[] = "left join sized on sized.bytes <= %u where g.range_id = $1";
+static const char select_several[] =
+    "join unnest($1) with ordinality o(range_id, n) on g.range_id = o.range_id "
+    "left join sized on o.n = 1 and sized.bytes <= %u";
 
-enum { COLUMN_INEXACT = SCAN_MORE, COLUMN_KEYS };
+enum { COLUMN_FOUND = SCAN_MORE, COLUMN_INEXACT, COLUMN_KEYS };
 enum { PART_COUNT, PART_SUM, PART_POISONED, PART_BEST, PART_COLUMNS };
 
 static op_step parts_came;
@@ -48,12 +39,13 @@ static bool append_parts(struct items_query *self, struct call *call)
                         .indexes = &call->container->indexes,
                         .now_us = self->eval.now_us};
     struct buf *text = &self->where.text;
+    bool is_one = scan_is_one(&self->scope);
 
     item_scope_condition(&self->scope, &self->where);
     struct slice scope = sql_take(&self->where);
     char *from = arena_printf(&call->op.arena, "orrery.items_%u i", call->container->number);
-    char *where =
-        arena_printf(&call->op.arena, "%s%s", where_sql, slice_is_absent(scope) ? "" : scope.ptr);
+    char *where = arena_printf(&call->op.arena, "i.range_id = %s" SCAN_IS_LIVE "%s",
+                               is_one ? "$1" : "any($1)", slice_is_absent(scope) ? "" : scope.ptr);
     if (from == NULL || where == NULL)
         return false;
     self->parts.from = slice_from_text(from);
@@ -69,8 +61,8 @@ static bool append_parts(struct items_query *self, struct call *call)
     for (unsigned i = 1; i <= self->parts.aggregate_count; i++)
         buf_printf(text, " + coalesce(pg_column_size(b%u), 0)", i);
     buf_append_text(text, ") over (rows unbounded preceding) as bytes");
-    buf_append_text(text, select_end);
-    buf_printf(text, "%u", PARTS_BYTES);
+    buf_printf(text, select_end, is_one ? "1::bigint" : "o.n");
+    buf_printf(text, is_one ? select_one : select_several, PARTS_BYTES);
     return true;
 }
 
@@ -163,7 +155,7 @@ static bool are_whole(const struct items_query *self)
             continue;
         if (pgio_bool(chunk, row, COLUMN_INEXACT))
             return false;
-        found = pgio_int8(chunk, row, SCAN_FOUND);
+        found = pgio_int8(chunk, row, COLUMN_FOUND);
         parts++;
     }
     return parts == found && found <= PARTS_MAX;
