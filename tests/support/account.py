@@ -106,7 +106,7 @@ class Region:
         self.account, self.ordinal, self.name = account, ordinal, name
         self.directory = account.directory / f"region-{ordinal}"
         self.directory.mkdir()
-        self.postgres = Postgres(account.postgres_options)
+        self.postgres = Postgres(account.postgres_options, parent=account.disks.get(ordinal))
         self.links = {}  # by the ordinal of the region that is asked
         self.extra_args = []  # of this region alone; a gateway reads them when it starts
         self.gateways = [AccountGateway(self, number, args) for number in range(gateways)]
@@ -173,16 +173,16 @@ class Region:
 
 class Account:
     def __init__(self, regions=3, gateways=1, level="Session", mode="single", hub=1, bounded=(100000, 300), args=(),
-                 postgres_options=None, names=NAMES, links=True):
+                 postgres_options=None, names=NAMES, links=True, disks=None):
         """mode: single or multi. bounded: K and T. args: further ones of every gateway. links: without them the first
-        gateways of the regions reach each other as they are, and nothing can be cut."""
+        gateways of the regions reach each other as they are, and nothing can be cut. disks: folders for the data of regions, by ordinal."""
         assert mode in ("single", "multi") and regions <= len(names)
         self.level, self.mode, self.hub, self.bounded = level, mode, hub, bounded
         self.postgres_options = {"shared_buffers": "32MB", "max_connections": "80", **(postgres_options or {})}
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="orrery-account-"))
         self.network = Network()
         self.topology_path = None
-        self.has_links = links
+        self.has_links, self.disks = links, disks or {}
         self.regions = [Region(self, n + 1, names[n], gateways, args) for n in range(regions)]
 
     def __enter__(self):

@@ -39,11 +39,11 @@ def free_port() -> int:
 class Postgres:
     """One server; `options` are settings given to the server, such as {"shared_buffers": "256MB"}."""
 
-    def __init__(self, options: dict[str, str] | None = None, database: str = "orrery"):
+    def __init__(self, options: dict[str, str] | None = None, database: str = "orrery", parent: str | None = None):
         self.options = {"shared_buffers": "128MB", "max_connections": "60", "fsync": "on", **(options or {})}
         self.database = database
         self.port = free_port()
-        self.directory = pathlib.Path(tempfile.mkdtemp(prefix="orrery-pg-"))
+        self.directory = pathlib.Path(tempfile.mkdtemp(prefix="orrery-pg-", dir=parent))  # on the disk that the test gives
         self.data = self.directory / "data"
         self.process: subprocess.Popen | None = None
         self.user = self._unprivileged_user()
