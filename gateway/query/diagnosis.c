@@ -44,22 +44,20 @@ static struct buf sentence_quote(const char *format, va_list args)
     return json;
 }
 
-static const char *quoted_text(struct buf *json)
-{
-    const char *text = buf_text(json);
-
-    return text != NULL ? text : "\"\"";
-}
-
 /* One error after earlier ones, which are a text without its end; finishes the sentence. */
 static bool located(struct fault *fault, const char *earlier, struct slice text, struct span span,
                     const char *code, struct buf *sentence)
 {
-    fault_set(fault, 400, SUB_NONE,
-              "%s{\"severity\":\"Error\",\"location\":{\"start\":%zu,\"end\":%zu},"
-              "\"code\":\"%s\",\"message\":%s}]}",
-              earlier, units_before(text, span.start), units_before(text, span.end), code,
-              quoted_text(sentence));
+    const char *quoted = buf_text(sentence);
+
+    if (quoted == NULL)
+        fault_set_oom(fault);
+    else
+        fault_set(fault, 400, SUB_NONE,
+                  "%s{\"severity\":\"Error\",\"location\":{\"start\":%zu,\"end\":%zu},"
+                  "\"code\":\"%s\",\"message\":%s}]}",
+                  earlier, units_before(text, span.start), units_before(text, span.end), code,
+                  quoted);
     buf_finish(sentence);
     return false;
 }
@@ -93,6 +91,8 @@ bool diagnosis_add(struct fault *fault, struct slice text, struct span span, con
     before.message[length - strlen(ERRORS_END)] = ',';
     before.message[length - strlen(ERRORS_END) + 1] = '\0';
     located(fault, before.message, text, span, code, &sentence);
+    if (fault->status != 400)
+        return false;
     size_t longer = strlen(fault->message);
     if (strcmp(fault->message + longer - strlen(ERRORS_END), ERRORS_END) != 0) { /* cut */
         memcpy(before.message + length - strlen(ERRORS_END), ERRORS_END, sizeof(ERRORS_END));
@@ -115,7 +115,11 @@ bool diagnosis_message(struct fault *fault, const char *format, ...)
     va_start(args, format);
     struct buf sentence = sentence_quote(format, args);
     va_end(args);
-    fault_set(fault, 400, SUB_NONE, "{\"Errors\":[%s]}", quoted_text(&sentence));
+    const char *quoted = buf_text(&sentence);
+    if (quoted == NULL)
+        fault_set_oom(fault);
+    else
+        fault_set(fault, 400, SUB_NONE, "{\"Errors\":[%s]}", quoted);
     buf_finish(&sentence);
     return false;
 }

@@ -6,7 +6,7 @@
  *     {"errors":[{"severity":"Error","location":{"start":7,"end":14},"code":"SC2005","message":"…"}]}
  *
  * with 0-based offsets, end exclusive, counted in UTF-16 code units of the query text. The reply
- * puts "Message: " before it.
+ * puts "Message: " before it. Without memory for the sentence the fault is that (503).
  * source: the service's error reference; the located examples are in
  * tests/unit/test_query_check.c.
  */

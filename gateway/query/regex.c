@@ -12,8 +12,15 @@
 /* KiB that one match may keep for going back. */
 #define HEAP_KIB_MAX 16384
 
+/* Where PCRE2 has its memory from: freed with the arena. */
+struct memory {
+    struct arena *arena;
+    bool has_failed; /* once: PCRE2 itself does not always tell that from a limit */
+};
+
 struct regex {
     struct regex *next;
+    struct memory memory;
     const struct ast *call; /* that it was compiled for */
     pcre2_code *code;
     pcre2_match_data *matches;
@@ -29,16 +36,18 @@ struct work {
     size_t position, start; /* where the last callback was, and where its attempt began */
 };
 
-/* ---- Memory: freed with the arena ---- */
-
-static void *regex_alloc(size_t size, void *arena)
+static void *memory_alloc(size_t size, void *context)
 {
-    return arena_alloc(arena, size);
+    struct memory *memory = context;
+    void *piece = arena_alloc(memory->arena, size);
+
+    memory->has_failed |= piece == NULL;
+    return piece;
 }
 
-static void regex_free(void *memory, void *arena)
+static void memory_free(void *piece, void *context)
 {
-    (void) memory, (void) arena;
+    (void) piece, (void) context;
 }
 
 /* ---- Work ---- */
@@ -109,18 +118,22 @@ static struct regex *compile(struct eval *eval, struct arena *arena, struct slic
                              uint32_t options)
 {
     struct regex *regex = arena_alloc(arena, sizeof(*regex));
-    pcre2_general_context *memory = pcre2_general_context_create(regex_alloc, regex_free, arena);
-    pcre2_compile_context *context = memory != NULL ? pcre2_compile_context_create(memory) : NULL;
     uint32_t references;
     int error;
     PCRE2_SIZE place;
 
-    if (regex == NULL || context == NULL)
+    if (regex == NULL)
+        return (struct regex *) (uintptr_t) eval_oom(eval);
+    regex->memory.arena = arena;
+    pcre2_general_context *memory =
+        pcre2_general_context_create(memory_alloc, memory_free, &regex->memory);
+    pcre2_compile_context *context = memory != NULL ? pcre2_compile_context_create(memory) : NULL;
+    if (context == NULL)
         return (struct regex *) (uintptr_t) eval_oom(eval);
     regex->code =
         pcre2_compile((PCRE2_SPTR) pattern.ptr, pattern.len, options, &error, &place, context);
     if (regex->code == NULL) {
-        if (error == PCRE2_ERROR_HEAP_FAILED)
+        if (regex->memory.has_failed)
             eval_oom(eval);
         return NULL;
     }
@@ -211,6 +224,8 @@ bool regex_match(struct eval *eval, struct regex *regex, struct slice text, size
                             regex->matches, regex->context);
     if (eval->has_failed)
         return false;
+    if (regex->memory.has_failed)
+        return eval_oom(eval) != NULL;
     if (count == PCRE2_ERROR_NOMEMORY || count == PCRE2_ERROR_HEAPLIMIT ||
         count == PCRE2_ERROR_MATCHLIMIT || count == PCRE2_ERROR_DEPTHLIMIT) {
         eval->has_failed = true;
