@@ -315,6 +315,17 @@ static bool has_element(const struct contained *part, unsigned slot)
     return false;
 }
 
+enum contain_result emit_contain_rows(struct emitter *emitter, struct contained *document,
+                                      const struct ast_query *query)
+{
+    const struct ast_source *array = only_array(query);
+    enum contain_result result = emit_contain(emitter, document, query->where);
+
+    if (result == CONTAIN_ALL && array != NULL && has_element(document->children, array->slot))
+        return CONTAIN_ALL;
+    return result == CONTAIN_NOTHING ? CONTAIN_NOTHING : CONTAIN_HINT;
+}
+
 /* EXISTS(SELECT … FROM t IN path WHERE t.k = constant AND …) */
 static enum contain_result exists(struct emitter *emitter, struct contained *document,
                                   const struct ast_query *query)
@@ -324,11 +335,8 @@ static enum contain_result exists(struct emitter *emitter, struct contained *doc
     if (array == NULL || query->where == NULL || query->is_aggregate)
         return CONTAIN_NOTHING;
     emitter->slots[array->slot] = (struct emit_slot){SLOT_COLUMN, array->path};
-    enum contain_result result = emit_contain(emitter, document, query->where);
-    if (result == CONTAIN_ALL && result_is_defined(query, array->slot) &&
-        has_element(document->children, array->slot))
-        return CONTAIN_ALL;
-    return result == CONTAIN_NOTHING ? CONTAIN_NOTHING : CONTAIN_HINT;
+    enum contain_result result = emit_contain_rows(emitter, document, query);
+    return result == CONTAIN_ALL && !result_is_defined(query, array->slot) ? CONTAIN_HINT : result;
 }
 
 static enum contain_result conjunction(struct emitter *emitter, struct contained *document,

@@ -291,7 +291,7 @@ static bool append_filter(struct emitter *emitter, const struct ast_query *query
     if (!emit_is_joined(query))
         return emit_search(emitter, query->where, 1) == EMIT_EXACT;
     struct emit_mark mark = emit_mark(emitter);
-    if (emit_joined_hint(emitter, query))
+    if (emit_joined_hint(emitter, query) != CONTAIN_NOTHING)
         emit_raw(emitter, " and ");
     else
         emit_back(emitter, mark);

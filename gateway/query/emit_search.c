@@ -223,30 +223,36 @@ void emit_bind_places(struct emitter *emitter, const struct ast_query *query)
 }
 
 /* Conditions on the elements of joined arrays, as far as containment says them. */
-bool emit_joined_hint(struct emitter *emitter, const struct ast_query *query)
+enum contain_result emit_joined_hint(struct emitter *emitter, const struct ast_query *query)
 {
     struct contained document = {0};
 
     emit_bind_places(emitter, query);
-    emit_contain(emitter, &document, query->where);
+    enum contain_result result = emit_contain_rows(emitter, &document, query);
     if (document.children == NULL)
-        return false;
+        return CONTAIN_NOTHING;
     struct slice json = emit_contained_json(emitter, &document);
     if (slice_is_absent(json))
-        return false;
+        return CONTAIN_NOTHING;
     emit_contained_left(emitter);
     emit_raw(emitter, " @> ");
     sql_append_jsonb(emitter->sql, json);
-    return true;
+    return result;
 }
 
 static enum emit_form joined(struct emitter *emitter, const struct ast_query *query)
 {
     struct emit_mark mark = emit_mark(emitter);
-    bool has_hint;
+    enum contain_result hint = CONTAIN_NOTHING;
 
     emit_raw(emitter, "(");
-    has_hint = query->where != NULL && emit_joined_hint(emitter, query);
+    if (query->where != NULL)
+        hint = emit_joined_hint(emitter, query);
+    if (hint == CONTAIN_ALL) {
+        emit_raw(emitter, ")");
+        return EMIT_EXACT;
+    }
+    bool has_hint = hint == CONTAIN_HINT;
     struct emit_mark behind_hint = emit_mark(emitter);
     if (has_hint)
         emit_raw(emitter, " and ");

@@ -55,6 +55,10 @@ enum contain_result {
 enum contain_result emit_contain(struct emitter *emitter, struct contained *document,
                                  const struct ast *condition);
 
+/* The same for some row of a query passing its filter; its sources are bound. */
+enum contain_result emit_contain_rows(struct emitter *emitter, struct contained *document,
+                                      const struct ast_query *query);
+
 /* The same for the equality of two expressions, the second of which is a constant. */
 enum contain_result emit_contain_equality(struct emitter *emitter, struct contained *document,
                                           const struct ast *path, const struct ast *other);
@@ -91,8 +95,8 @@ bool emit_interval(struct emitter *emitter, const struct ast *alternatives);
 /* Bind what sources of the item stand for, without FROM: for places. */
 void emit_bind_places(struct emitter *emitter, const struct ast_query *query);
 
-/* Append what containment says of the rows of joined sources; false when that is nothing. */
-bool emit_joined_hint(struct emitter *emitter, const struct ast_query *query);
+/* Append what containment says of the rows of joined sources. */
+enum contain_result emit_joined_hint(struct emitter *emitter, const struct ast_query *query);
 
 /* Is there a source that gives more or fewer rows than one? */
 bool emit_is_joined(const struct ast_query *query);
