@@ -67,6 +67,7 @@ struct config {
     const char *topology_file;    /* JSON, for the first start; NULL: one region */
     int lease_ms;                 /* D of docs/replication.md */
     const char *consistency;      /* one of the five names, in their public spelling */
+    int session_wait_ms;          /* how long a request waits for what its session token names */
 
     /* Where clients come in. */
     const char *listen_address; /* an IP address in text */

@@ -66,6 +66,8 @@ const struct setting settings[] = {
      "PEM authorities that the certificates of https peers come from; default: the system's"},
     {"consistency", NULL, SETTING_CHOICE, GATEWAY, AT(consistency), "Session", 0, 0, levels, NULL, "LEVEL",
      "default consistency level of the account"},
+    {"session-wait-ms", NULL, SETTING_NUMBER, GATEWAY, AT(session_wait_ms), "1000", 0, 60000, NULL, NULL, "MS",
+     "how long a request waits for what its session token names before it is answered 404/1002"},
 
     {"listen", NULL, SETTING_TEXT, GATEWAY, AT(listen_address), "127.0.0.1", 0, 0, NULL, check_address, "ADDRESS",
      "IP address to listen on; 0.0.0.0 or :: for all"},

@@ -98,8 +98,8 @@ struct batch {
 static op_step batch_aim;
 static op_step batch_read;    /* rows of the round */
 static op_step batch_written; /* statuses of the round */
-static enum op_next next_round(struct op *op);
-static enum op_next decide_round(struct op *op);
+static op_step batch_gone;
+static op_step next_round, read_round, decide_round;
 static enum op_next reply_batch(struct op *op);
 
 /* ---- results ---- */
@@ -365,6 +365,7 @@ static enum op_next batch_aim(struct op *op)
     struct batch *self = op_self(op, struct batch);
     struct call *call = call_of(op);
 
+    self->answered_range = NULL;
     if (!take_operations(call, self) || !check_range(call, self))
         return OP_FAILED;
     for (unsigned i = 0; i < self->count; i++) {
@@ -440,7 +441,6 @@ static enum op_next end_overtaken(struct op *op)
 static enum op_next next_round(struct op *op)
 {
     struct batch *self = op_self(op, struct batch);
-    const struct item_key *keys[OPERATIONS_MAX];
 
     gather(self);
     if (self->item_count == 0)
@@ -453,8 +453,23 @@ static enum op_next next_round(struct op *op)
         op->fault.retry_after_ms = 10;
         return OP_FAILED;
     }
-    if (self->read_count == 0)
-        return decide_round(op);
+    if (self->read_count > 0)
+        return read_round(op);
+    if (consistency_guards_writes(&self->consistency))
+        return consistency_reach(&self->consistency, op, self->range, decide_round, batch_gone);
+    return decide_round(op);
+}
+
+static enum op_next batch_gone(struct op *op)
+{
+    return call_resolve_again(op, batch_aim);
+}
+
+static enum op_next read_round(struct op *op)
+{
+    struct batch *self = op_self(op, struct batch);
+    const struct item_key *keys[OPERATIONS_MAX];
+
     for (unsigned i = 0; i < self->read_count; i++)
         keys[i] = &self->reads[i]->target.key;
     return store_read_many(&call_of(op)->service->store, op, keys, self->read_count, batch_read);
@@ -502,9 +517,17 @@ static enum op_next batch_read(struct op *op)
             break;
         }
         int number = pgio_int4(op->result, op->row, READ_NUMBER);
-        if (!consistency_check(&self->consistency, call, self->range->index, row.epoch,
-                               row.vector) ||
-            !keep_row(op, self->reads[number - 1], &row))
+        switch (consistency_check(&self->consistency, call, self->range, row.epoch, row.vector)) {
+        case CONSISTENCY_GONE:
+            return call_resolve_again(op, batch_aim);
+        case CONSISTENCY_WAITS:
+            return consistency_wait(&self->consistency, op, read_round);
+        case CONSISTENCY_FAULT:
+            return OP_FAILED;
+        case CONSISTENCY_MET:
+            break;
+        }
+        if (!keep_row(op, self->reads[number - 1], &row))
             return OP_FAILED;
         self->write.epoch = row.epoch;
         self->answered_range = self->range;
@@ -703,11 +726,8 @@ static enum op_next send_round(struct op *op)
     struct batch *self = op_self(op, struct batch);
     bool writes_something = false;
 
-    self->write.container = self->items[0].target.key.container;
-    self->write.range_id = self->items[0].target.key.range_id;
+    item_target_write(&self->write, &self->items[0].target, call_of(op), self->writes, 0);
     self->write.is_bulk = !self->is_atomic;
-    self->write.operations = self->writes;
-    self->write.count = 0;
     for (unsigned i = 0; i < self->count; i++) {
         struct batch_operation *operation = &self->operations[i];
         struct batch_item *item = operation->in;

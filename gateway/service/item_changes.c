@@ -511,7 +511,7 @@ static void note_range(struct changes *self, struct call *call, bool is_at_head)
 
     if (self->tokens.len > 0)
         buf_append_char(&self->tokens, ',');
-    consistency_append(&self->tokens, call, range->index, epoch, vector, len);
+    consistency_append(&self->tokens, call, range, epoch, vector, len);
     if (self->scope.end - self->scope.first == 1) {
         uint32_t ordinal = regions_current()->self;
         reply_header_i64(&call->reply, &call->op.arena, "x-ms-documentdb-partitionkeyrangeid",
@@ -546,9 +546,19 @@ static enum op_next changes_came(struct op *op)
         return OP_FAILED;
     if (pgio_row_count(result) == 0 || !store_range_is_served(pgio_value(result, 0, AT_STATE)))
         return call_resolve_again(op, changes_aim);
-    if (!consistency_check(&self->consistency, call, call->container->ranges[self->range].index,
-                           pgio_int8(result, 0, AT_EPOCH), pgio_value(result, 0, AT_VECTOR)) ||
-        !take_rows(self, call, &is_at_head))
+    switch (consistency_check(&self->consistency, call, &call->container->ranges[self->range],
+                              pgio_int8(result, 0, AT_EPOCH), pgio_value(result, 0, AT_VECTOR))) {
+    case CONSISTENCY_GONE:
+        return call_resolve_again(op, changes_aim);
+    case CONSISTENCY_WAITS:
+        self->statements--; /* it told nothing */
+        return consistency_wait(&self->consistency, op, ask);
+    case CONSISTENCY_FAULT:
+        return OP_FAILED;
+    case CONSISTENCY_MET:
+        break;
+    }
+    if (!take_rows(self, call, &is_at_head))
         return OP_FAILED;
     if (!is_at_head && !is_page_full(self))
         return ask(op);

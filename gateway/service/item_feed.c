@@ -191,21 +191,16 @@ static enum op_next reply_page(struct op *op)
     return call_reply_json(op, 200, &body);
 }
 
-static bool check_session(struct op *op)
+static void add_token(struct feed *self, struct call *call)
 {
-    struct feed *self = op_self(op, struct feed);
-    struct call *call = call_of(op);
-    uint32_t index = call->container->ranges[self->range].index;
-    int64_t epoch = pgio_int8(op->result, 0, FEED_EPOCH), vector[STORE_VECTOR_MAX];
-    struct slice raw = pgio_value(op->result, 0, FEED_VECTOR);
+    const struct pgio_result *result = call->op.result;
+    int64_t epoch = pgio_int8(result, 0, FEED_EPOCH), vector[STORE_VECTOR_MAX];
+    struct slice raw = pgio_value(result, 0, FEED_VECTOR);
 
-    if (!consistency_check(&self->consistency, call, index, epoch, raw))
-        return false;
     if (self->tokens.len > 0)
         buf_append_char(&self->tokens, ',');
-    consistency_append(&self->tokens, call, index, epoch, vector,
+    consistency_append(&self->tokens, call, &call->container->ranges[self->range], epoch, vector,
                        pgvalue_int8_array(raw, vector, ARRAY_LEN(vector)));
-    return true;
 }
 
 static enum op_next list_rows(struct op *op)
@@ -221,8 +216,19 @@ static enum op_next list_rows(struct op *op)
         return OP_FAILED;
     if (rows == 0 || !store_range_is_served(pgio_value(result, 0, FEED_STATE)))
         return call_resolve_again(op, list_aim);
-    if (!check_session(op))
+    switch (consistency_check(&self->consistency, call, &call->container->ranges[self->range],
+                              pgio_int8(result, 0, FEED_EPOCH),
+                              pgio_value(result, 0, FEED_VECTOR))) {
+    case CONSISTENCY_GONE:
+        return call_resolve_again(op, list_aim);
+    case CONSISTENCY_WAITS:
+        return consistency_wait(&self->consistency, op, ask_range);
+    case CONSISTENCY_FAULT:
         return OP_FAILED;
+    case CONSISTENCY_MET:
+        break;
+    }
+    add_token(self, call);
     bool has_rows = !pgio_is_null(result, 0, FEED_RID);
     while (has_rows && row < rows && self->count < self->limit && self->page.len < PAGE_BYTES_MAX)
         add_row(self, call->container, result, row++);

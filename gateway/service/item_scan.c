@@ -73,14 +73,15 @@ bool scan_init(struct item_scan *scan, struct op *op)
 }
 
 bool scan_begin(struct item_scan *scan, struct call *call, const struct item_scope *scope,
-                const struct consistency *consistency, struct slice condition,
-                const struct sql *where, size_t range, uint64_t after)
+                struct consistency *consistency, struct slice condition, const struct sql *where,
+                size_t range, uint64_t after)
 {
     struct arena *arena = &call->op.arena;
 
     pgio_result_finish(&scan->chunk);
     scan->scope = scope;
     scan->consistency = consistency;
+    consistency->owner = scan;
     scan->where = where;
     scan->range = range;
     scan->after = after;
@@ -183,19 +184,6 @@ static bool learn_default_ttl(struct item_scan *scan, const struct pgio_result *
     return false;
 }
 
-static enum op_next chunk_came(struct op *op)
-{
-    struct item_scan *scan =
-        container_of((struct store_run *) op->waiting_for, struct item_scan, run);
-
-    if (op->result->outcome == PGIO_ROWS && scan->asked_again < ASKED_AGAIN_MAX &&
-        learn_default_ttl(scan, op->result)) {
-        scan->asked_again++;
-        return ask(scan, call_of(op));
-    }
-    return op_again(op, scan->next);
-}
-
 /* ---- what came ---- */
 
 /* What a row says of its range: is it served, and has it seen what the token wants? */
@@ -209,10 +197,19 @@ static enum scan_end see_range(struct item_scan *scan, struct call *call, size_t
     seen->is_read = true;
     seen->epoch = pgio_int8(&scan->chunk, row, SCAN_EPOCH);
     seen->vector_len = pgvalue_int8_array(vector, seen->vector, ARRAY_LEN(seen->vector));
-    return consistency_check(scan->consistency, call, call->container->ranges[position].index,
-                             seen->epoch, vector)
-               ? SCAN_CAME
-               : SCAN_FAULT;
+    switch (consistency_check(scan->consistency, call, &call->container->ranges[position],
+                              seen->epoch, vector)) {
+    case CONSISTENCY_MET:
+        return SCAN_CAME;
+    case CONSISTENCY_GONE:
+        return SCAN_GONE;
+    case CONSISTENCY_WAITS:
+        scan->is_behind = true;
+        break;
+    case CONSISTENCY_FAULT:
+        break;
+    }
+    return SCAN_FAULT;
 }
 
 /* Data exceptions, syntax, limits of a program: compiled conditions mean to cause none of them. */
@@ -273,7 +270,7 @@ static int find_range(const struct pgio_result *chunk)
     return row;
 }
 
-enum scan_end scan_came(struct item_scan *scan, struct call *call)
+static enum scan_end see_chunk(struct item_scan *scan, struct call *call)
 {
     enum scan_end end = take_chunk(scan, call);
     int row = end == SCAN_CAME ? find_range(&scan->chunk) : -1;
@@ -307,7 +304,7 @@ static size_t count_ranges(const struct item_scope *scope)
     return count + !is_visited(scope, scope->first);
 }
 
-enum scan_end scan_came_all(struct item_scan *scan, struct call *call)
+static enum scan_end see_chunk_all(struct item_scan *scan, struct call *call)
 {
     enum scan_end end = take_chunk(scan, call);
     size_t seen = 0, ranges = count_ranges(scan->scope);
@@ -332,6 +329,40 @@ enum scan_end scan_came_all(struct item_scan *scan, struct call *call)
     if (end == SCAN_CAME)
         place_items(scan);
     return end;
+}
+
+/* ---- from the statement to who asked ---- */
+
+/* The range that was waited for moved. */
+static enum op_next ask_again(struct op *op)
+{
+    const struct consistency *consistency = op->waiting_for;
+
+    return ask(consistency->owner, call_of(op));
+}
+
+static enum op_next chunk_came(struct op *op)
+{
+    struct item_scan *scan =
+        container_of((struct store_run *) op->waiting_for, struct item_scan, run);
+    struct call *call = call_of(op);
+
+    if (op->result->outcome == PGIO_ROWS && scan->asked_again < ASKED_AGAIN_MAX &&
+        learn_default_ttl(scan, op->result)) {
+        scan->asked_again++;
+        return ask(scan, call);
+    }
+    scan->is_behind = false;
+    scan->came = scan->is_all ? see_chunk_all(scan, call) : see_chunk(scan, call);
+    if (scan->is_behind)
+        return consistency_wait(scan->consistency, op, ask_again);
+    /* A statement that was refused is still in op->result. */
+    return scan->next(op);
+}
+
+enum scan_end scan_came(const struct item_scan *scan)
+{
+    return scan->came;
 }
 
 bool scan_next(struct item_scan *scan, struct scan_item *item)
@@ -397,7 +428,7 @@ bool scan_reply(const struct item_scan *scan, struct call *call)
             continue;
         if (tokens.len > 0)
             buf_append_char(&tokens, ',');
-        consistency_append(&tokens, call, container->ranges[i].index, seen->epoch, seen->vector,
+        consistency_append(&tokens, call, &container->ranges[i], seen->epoch, seen->vector,
                            seen->vector_len);
     }
     if (!tokens.has_failed)

@@ -10,6 +10,8 @@
  * when it is another one, the scan asks again by itself.
  *
  *     scan_ask → (PostgreSQL) → scan_came → scan_next … scan_next → scan_forward → scan_ask
+ *
+ * A range that has not seen yet what the token names is asked again, inside scan_ask.
  */
 #ifndef ORRERY_SERVICE_ITEM_SCAN_H
 #define ORRERY_SERVICE_ITEM_SCAN_H
@@ -50,9 +52,16 @@ struct scan_item {
     struct slice body;
 };
 
+enum scan_end {
+    SCAN_CAME,
+    SCAN_GONE,    /* the range or the container is not there any more: find it again by name */
+    SCAN_REFUSED, /* the statement cannot be computed: op->result says why */
+    SCAN_FAULT    /* op->fault is set */
+};
+
 struct item_scan {
     const struct item_scope *scope;
-    const struct consistency *consistency;
+    struct consistency *consistency;
     const struct sql *where;
     struct store_run run;
     size_t range;   /* position in container->ranges */
@@ -60,7 +69,9 @@ struct item_scan {
     struct pgio_result chunk;
     const char *statement; /* of the chunks of a range */
     bool is_all;           /* the last one asked was a statement over all ranges */
-    op_step *next;         /* when a chunk has come */
+    op_step *next;         /* when a chunk has come that may be shown */
+    enum scan_end came;    /* what scan_came tells */
+    bool is_behind;        /* a range has to be waited for */
     int64_t free;          /* $2 of a statement over all ranges */
     bool has_default_ttl;
     int32_t default_ttl;
@@ -75,13 +86,6 @@ struct item_scan {
     int64_t asked_us, waited_us;
 };
 
-enum scan_end {
-    SCAN_CAME,
-    SCAN_GONE,    /* the range or the container is not there any more: find it again by name */
-    SCAN_REFUSED, /* the statement cannot be computed: op->result says why */
-    SCAN_FAULT    /* op->fault is set */
-};
-
 /* Once per op. Fault 503. */
 bool scan_init(struct item_scan *scan, struct op *op) MUST_CHECK;
 
@@ -94,14 +98,14 @@ bool scan_init(struct item_scan *scan, struct op *op) MUST_CHECK;
  * where               its parameters, from SCAN_PARAMS on; borrowed
  */
 bool scan_begin(struct item_scan *scan, struct call *call, const struct item_scope *scope,
-                const struct consistency *consistency, struct slice condition,
-                const struct sql *where, size_t range, uint64_t after) MUST_CHECK;
+                struct consistency *consistency, struct slice condition, const struct sql *where,
+                size_t range, uint64_t after) MUST_CHECK;
 
 /* Ask for the next chunk: rows_max items at most, none for the state of the range alone. */
 enum op_next scan_ask(struct item_scan *scan, struct call *call, unsigned rows_max, op_step *next);
 
-/* Take what op->result brought. */
-enum scan_end scan_came(struct item_scan *scan, struct call *call) MUST_CHECK;
+/* What came. */
+enum scan_end scan_came(const struct item_scan *scan) MUST_CHECK;
 
 /* Columns of a statement's rows: the items, and rows without one that tell of the ranges. */
 enum {
@@ -138,9 +142,6 @@ bool scan_is_one(const struct item_scope *scope);
  */
 enum op_next scan_ask_all(struct item_scan *scan, struct call *call, const char *statement,
                           int64_t free, unsigned rows_max, op_step *next);
-
-/* Take what it brought. */
-enum scan_end scan_came_all(struct item_scan *scan, struct call *call) MUST_CHECK;
 
 /* The position in container->ranges of element n of $1, from 1. */
 size_t scan_position(const struct item_scan *scan, int64_t n);

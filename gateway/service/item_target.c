@@ -135,12 +135,25 @@ bool item_target_conditions(struct write_operation *operation, struct call *call
     return true;
 }
 
+void item_target_write(struct write *write, const struct item_target *target,
+                       const struct call *call, struct write_operation *operations, unsigned count)
+{
+    const struct container *container = call->container;
+
+    write->container = target->key.container;
+    write->range_id = target->key.range_id;
+    write->expected_epoch = container->epochs[target->range - container->ranges].epoch;
+    write->operations = operations;
+    write->count = count;
+    write->travels_alone = false;
+}
+
 void item_target_reply(struct call *call, const struct pkrange *range, int64_t epoch,
                        const int64_t *vector, size_t vector_len)
 {
     struct reply *reply = &call->reply;
 
-    consistency_reply(call, range->index, epoch, vector, vector_len);
+    consistency_reply(call, range, epoch, vector, vector_len);
     reply_header_i64(reply, &call->op.arena, "x-ms-documentdb-partitionkeyrangeid", range->index);
     reply_header(reply, "x-ms-alt-content-path", call->container->alt_path.ptr);
     reply_header(reply, "x-ms-content-path", call->container->rid);

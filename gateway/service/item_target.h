@@ -47,6 +47,11 @@ bool item_target_fill(struct write_operation *operation, const struct item_targe
  * for it. */
 bool item_target_conditions(struct write_operation *operation, struct call *call) MUST_CHECK;
 
+/* Aim a call of the write function at the target's range, in the epoch in which the container knows
+ * it. Results of an earlier call stay. */
+void item_target_write(struct write *write, const struct item_target *target,
+                       const struct call *call, struct write_operation *operations, unsigned count);
+
 /* Headers of every answer about a range of items, errors that carry a token included. */
 void item_target_reply(struct call *call, const struct pkrange *range, int64_t epoch,
                        const int64_t *vector, size_t vector_len);

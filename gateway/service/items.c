@@ -122,6 +122,7 @@ static enum op_next by_rid_found(struct op *op)
 
 static op_step read_aim;   /* partition key, range, row */
 static op_step read_found; /* answer the row */
+static op_step read_again;
 
 enum op_next items_read(struct op *op)
 {
@@ -139,6 +140,12 @@ static enum op_next read_aim(struct op *op)
                       call->container->number, self->id, self->target.pk))
         return OP_FAILED;
     return store_read(&call->service->store, op, &self->target.key, read_found);
+}
+
+static enum op_next read_again(struct op *op)
+{
+    return store_read(&call_of(op)->service->store, op, &op_self(op, struct item_call)->target.key,
+                      read_found);
 }
 
 static enum op_next reply_row(struct op *op, const struct item_row *row)
@@ -175,9 +182,17 @@ static enum op_next read_found(struct op *op)
     case STORE_READ_ROW:
         break;
     }
-    if (!consistency_check(&self->consistency, call, self->target.range->index, row.epoch,
-                           row.vector))
+    switch (
+        consistency_check(&self->consistency, call, self->target.range, row.epoch, row.vector)) {
+    case CONSISTENCY_GONE:
+        return call_resolve_again(op, read_aim);
+    case CONSISTENCY_WAITS:
+        return consistency_wait(&self->consistency, op, read_again);
+    case CONSISTENCY_FAULT:
         return OP_FAILED;
+    case CONSISTENCY_MET:
+        break;
+    }
     if (!row.exists && may_be_rid(op, &rid))
         return look_by_rid(op, &rid);
     item_target_reply_row(call, self->target.range, &row);
@@ -192,6 +207,7 @@ static enum op_next read_found(struct op *op)
 
 static op_step create_aim;
 static op_step written; /* answer what the write function said */
+static op_step written_gone;
 
 enum op_next items_post(struct op *op)
 {
@@ -213,14 +229,28 @@ enum op_next items_post(struct op *op)
     return call_resolve(op, create_aim);
 }
 
+static op_step send_ready; /* the token is reached: write */
+
 static enum op_next send_write(struct op *op)
 {
     struct item_call *self = op_self(op, struct item_call);
 
-    self->write.container = self->target.key.container;
-    self->write.range_id = self->target.key.range_id;
-    self->write.operations = &self->operation;
-    self->write.count = 1;
+    if (consistency_guards_writes(&self->consistency))
+        return consistency_reach(&self->consistency, op, self->target.range, send_ready,
+                                 written_gone);
+    return send_ready(op);
+}
+
+static enum op_next written_gone(struct op *op)
+{
+    return call_resolve_again(op, op_self(op, struct item_call)->aim);
+}
+
+static enum op_next send_ready(struct op *op)
+{
+    struct item_call *self = op_self(op, struct item_call);
+
+    item_target_write(&self->write, &self->target, call_of(op), &self->operation, 1);
     return store_write(&call_of(op)->service->store, op, &self->write, written);
 }
 
@@ -471,6 +501,17 @@ static enum op_next patch_found(struct op *op)
     case STORE_READ_ROW:
         break;
     }
+    switch (
+        consistency_check(&base->consistency, call, base->target.range, row.epoch, row.vector)) {
+    case CONSISTENCY_GONE:
+        return call_resolve_again(op, patch_aim);
+    case CONSISTENCY_WAITS:
+        return consistency_wait(&base->consistency, op, patch_again);
+    case CONSISTENCY_FAULT:
+        return OP_FAILED;
+    case CONSISTENCY_MET:
+        break;
+    }
     if (!row.exists && may_be_rid(op, &rid))
         return look_by_rid(op, &rid);
     bool goes_on = row.exists && check_patch_conditions(op, &row) && apply_patch(op, &row);
@@ -481,10 +522,7 @@ static enum op_next patch_found(struct op *op)
                       "there is no item \"%.*s\" in this logical partition", FAULT_QUOTE(base->id));
         return OP_FAILED;
     }
-    base->write = (struct write){.container = base->target.key.container,
-                                 .range_id = base->target.key.range_id,
-                                 .operations = &base->operation,
-                                 .count = 1};
+    item_target_write(&base->write, &base->target, call, &base->operation, 1);
     return store_write(&call->service->store, op, &base->write, patch_written);
 }
 

@@ -367,7 +367,7 @@ static enum op_next query_looked(struct op *op)
     struct items_query *self = op_self(op, struct items_query);
     struct call *call = call_of(op);
 
-    switch (scan_came(&self->scan, call)) {
+    switch (scan_came(&self->scan)) {
     case SCAN_GONE:
         return call_resolve_again(op, query_aim);
     case SCAN_REFUSED:

@@ -158,7 +158,7 @@ static enum op_next order_came(struct op *op)
 {
     struct items_query *self = op_self(op, struct items_query);
 
-    switch (scan_came_all(&self->scan, call_of(op))) {
+    switch (scan_came(&self->scan)) {
     case SCAN_GONE:
         return call_resolve_again(op, self->gone);
     case SCAN_REFUSED:

@@ -167,7 +167,7 @@ static enum op_next parts_came(struct op *op)
     struct call *call = call_of(op);
     int64_t since_us = clock_monotonic_us();
 
-    switch (scan_came_all(&self->scan, call)) {
+    switch (scan_came(&self->scan)) {
     case SCAN_GONE:
         return call_resolve_again(op, self->gone);
     case SCAN_REFUSED:

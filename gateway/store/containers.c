@@ -1,6 +1,7 @@
 #include "store/containers.h"
 
 #include "base/hash.h"
+#include "loop/pgvalue.h"
 #include "model/offer.h"
 #include "store/sqlstate.h"
 #include "store/store.h"
@@ -19,7 +20,8 @@
  * keys. */
 static const char find_sql[] =
     "select d.rid, d.id, c.rid, c.id, c.body, r.index, r.epk_min, r.epk_max, "
-    "  co.body, dbo.body, x.indexes "
+    "  co.body, dbo.body, x.indexes, r.epoch, coalesce(e.live, array[r.origin])::bigint[], "
+    "cut.pairs "
     "from (select rid, id from orrery.items_0 where range_id = 0 and pk = 'dbs' and not deleted "
     "      and (id = $1 or rid = $2) order by (id = $1) desc limit 1) d "
     "left join lateral (select rid, id, body from orrery.items_0 where range_id = 0 "
@@ -35,6 +37,12 @@ static const char find_sql[] =
     "      as indexes from orrery.query_indexes where container = c.rid "
     "      and state in ('ready', 'unwanted')) x on true "
     "left join orrery.ranges r on r.container = c.rid and r.state in ('online', 'read-only') "
+    "left join orrery.range_epochs e on e.range_id = r.range_id and e.epoch = r.epoch "
+    /* of each region that was ever retired its ordinal, then its cut */
+    "left join lateral (select array_agg(p.n order by u.origin, p.at) as pairs "
+    "      from orrery.range_epochs o, unnest(o.cut) with ordinality u(lsn, origin), "
+    "      lateral (values (1, u.origin), (2, u.lsn)) p(at, n) "
+    "      where o.range_id = r.range_id and o.epoch <= r.epoch and u.lsn is not null) cut on true "
     "order by r.epk_min";
 
 enum {
@@ -48,7 +56,10 @@ enum {
     FOUND_MAX,
     FOUND_OFFER,
     FOUND_DB_OFFER,
-    FOUND_INDEXES
+    FOUND_INDEXES,
+    FOUND_EPOCH,
+    FOUND_LIVE,
+    FOUND_CUTS
 };
 
 /* ---- the cache ---- */
@@ -193,12 +204,42 @@ static bool keep_alt_path(struct container *container)
     return is_kept;
 }
 
+static bool keep_epoch(struct container *container, struct range_epoch *epoch,
+                       const struct pgio_result *result, int row)
+{
+    int64_t numbers[2 * SESSION_ORIGINS_MAX];
+    size_t count =
+        pgvalue_int8_array(pgio_value(result, row, FOUND_LIVE), numbers, SESSION_ORIGINS_MAX);
+    uint32_t *live = arena_alloc(&container->arena, (count + 1) * sizeof(*live));
+
+    if (live == NULL)
+        return false;
+    epoch->epoch = pgio_int8(result, row, FOUND_EPOCH);
+    epoch->live_count = count;
+    epoch->live = live;
+    for (size_t i = 0; i < count; i++)
+        live[i] = (uint32_t) numbers[i];
+    if (pgio_is_null(result, row, FOUND_CUTS))
+        return true;
+    count =
+        pgvalue_int8_array(pgio_value(result, row, FOUND_CUTS), numbers, ARRAY_LEN(numbers)) / 2;
+    struct session_origin *cuts = arena_alloc(&container->arena, (count + 1) * sizeof(*cuts));
+    if (cuts == NULL)
+        return false;
+    epoch->cut_count = count;
+    epoch->cuts = cuts;
+    for (size_t i = 0; i < count; i++)
+        cuts[i] = (struct session_origin){(uint32_t) numbers[2 * i], numbers[2 * i + 1]};
+    return true;
+}
+
 static bool keep_ranges(struct container *container, const struct pgio_result *result)
 {
     size_t count = (size_t) pgio_row_count(result);
 
     container->ranges = arena_alloc(&container->arena, count * sizeof(*container->ranges));
-    if (container->ranges == NULL)
+    container->epochs = arena_alloc(&container->arena, count * sizeof(*container->epochs));
+    if (container->ranges == NULL || container->epochs == NULL)
         return false;
     container->range_count = count;
     for (size_t i = 0; i < count; i++) {
@@ -207,6 +248,9 @@ static bool keep_ranges(struct container *container, const struct pgio_result *r
         container->ranges[i].index = (uint32_t) pgio_int4(result, (int) i, FOUND_INDEX);
         epk_set(&container->ranges[i].min, min.ptr, min.len);
         epk_set(&container->ranges[i].max, max.ptr, max.len);
+        if (!pgio_is_null(result, (int) i, FOUND_INDEX) &&
+            !keep_epoch(container, &container->epochs[i], result, (int) i))
+            return false;
     }
     return true;
 }

@@ -14,12 +14,22 @@
 #include "model/container.h"
 #include "model/pkrange.h"
 #include "model/rid.h"
+#include "model/session.h"
 #include "query/computed.h"
 #include "query/index_set.h"
 #include "query/policies.h"
 
 struct store;
 struct pgio_result;
+
+/* What the epoch of a range means for it, as session tokens are compared and written. */
+struct range_epoch {
+    int64_t epoch;
+    size_t live_count;
+    const uint32_t *live; /* ordinals, ascending */
+    size_t cut_count;
+    const struct session_origin *cuts; /* of all retired regions */
+};
 
 struct container {
     unsigned references;
@@ -41,6 +51,7 @@ struct container {
     struct computed_properties computed;
     struct index_set indexes; /* that PostgreSQL has */
     struct pkrange *ranges;
+    struct range_epoch *epochs; /* of the ranges; out of date when a row says another epoch */
     size_t range_count;
 };
 

@@ -143,6 +143,7 @@ enum store_statement {
     STATEMENT_CONFLICT = STATEMENT_CONFLICTS + 3,
     STATEMENT_CONFLICT_RESOLVE,
     STATEMENT_REGIONS,
+    STATEMENT_RANGE_STATE,
     STATEMENT_OTHER /* first of those in metadata.c and feeds.c */
 };
 

@@ -214,7 +214,8 @@ static void fill_batch(struct write_batch *batch, struct write_queue *queue)
         struct write *write = op->waiting_for;
         size_t more = write_bytes(write);
         if (batch->count > 0 && (batch->operations + write->count > operations_max ||
-                                 bytes + more > STORE_WRITE_BATCH_BYTES || write->travels_alone))
+                                 bytes + more > STORE_WRITE_BATCH_BYTES || write->travels_alone ||
+                                 write->expected_epoch != batch->writes[0]->expected_epoch))
             break;
         if (meets_seen(&seen, write))
             continue;
@@ -375,7 +376,10 @@ void store_write_params(struct pgparams *params, int64_t writer, int64_t sequenc
                         struct write *const *writes, unsigned count)
 {
     pgparams_int8(params, writes[0]->range_id);
-    pgparams_null(params, PG_INT8); /* any epoch: there is one until regions replicate */
+    if (writes[0]->expected_epoch != 0)
+        pgparams_int8(params, writes[0]->expected_epoch);
+    else
+        pgparams_null(params, PG_INT8);
     pgparams_int8(params, writer);
     pgparams_int8(params, sequence);
     pgparams_int8(params, now_s);

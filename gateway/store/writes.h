@@ -63,7 +63,8 @@ struct write_operation {
 struct write {
     uint32_t container;
     int64_t range_id;
-    bool is_bulk; /* every operation is a transaction of its own; otherwise all are one */
+    bool is_bulk;           /* every operation is a transaction of its own; otherwise all are one */
+    int64_t expected_epoch; /* of the range: in another one nothing is done; 0: any */
     struct write_operation *operations;
     unsigned count;
     /* filled in by the answer */
