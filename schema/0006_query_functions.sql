@@ -77,3 +77,211 @@ create function orrery.number_multiply(a float8, b float8) returns float8 langua
                 then 0
                 else a * b end
 $$;
+
+-- Boxes around geometries, for spatial indexes; NULL for what is none. gateway/query/geometry_box.h says what a box is,
+-- and looks for those that overlap; both must be right together. types: which geometries are told apart, 1 points, 2
+-- lines, 4 polygons, 8 lists of polygons; others are everywhere. Nothing here may raise an error: it would refuse a
+-- write. Hence the rounding, before anything is multiplied.
+
+-- 1, 2, 4, 8; 0 for no type of geometry.
+create function orrery.geometry_type(value jsonb) returns integer language sql immutable parallel safe as $$
+    select case value->>'type' when 'Point' then 1 when 'LineString' then 2 when 'Polygon' then 4
+                when 'MultiPolygon' then 8 else 0 end
+$$;
+
+create function orrery.geometry_rounded(x float8) returns float8 language sql immutable parallel safe as $$
+    select round(x * 1e9) / 1e9
+$$;
+
+-- Two numbers; what may follow them does not count.
+create function orrery.is_position(v jsonb) returns boolean language sql immutable parallel safe as $$
+    select case when jsonb_typeof(v) = 'array' then coalesce(jsonb_typeof(v->0) = 'number' and jsonb_typeof(v->1) = 'number', false)
+                else false end
+$$;
+
+-- The elements of an array; of anything else none.
+create function orrery.elements(v jsonb) returns setof jsonb language sql immutable parallel safe rows 10 as $$
+    select e.value from jsonb_array_elements(case when jsonb_typeof(v) = 'array' then v end) e(value)
+$$;
+
+-- Around a line or a ring on the globe: west between -180 and 180, east maybe beyond. is_outer: a ring with what lies
+-- left of it, which is everything but what it encloses when it goes clockwise, or may do so. NULL for what is no path.
+create function orrery.globe_path(path jsonb, is_outer boolean,
+    out west float8, out south float8, out east float8, out north float8)
+language plpgsql immutable parallel safe as $$
+declare
+    place  jsonb;
+    x      float8;
+    y      float8;
+    half   float8;  -- tangent of half the geocentric latitude
+    way    float8;
+    last_x float8;
+    last_y float8;
+    last_half float8;
+    along  float8;
+    edge   float8 := 0;  -- the longest, in degrees of longitude
+    turned float8 := 0;
+    part   float8;
+    area   float8 := 0;  -- enclosed, on the sphere of directions
+    size   float8 := 0;  -- what the area was added up from
+    length float8 := 0;
+begin
+    for place in select e from orrery.elements(path) e loop
+        if not orrery.is_position(place) then
+            west := null;
+            return;
+        end if;
+        x := (place->0)::float8;
+        y := (place->1)::float8;
+        if abs(x) > 180 or abs(y) > 90 then
+            west := null;
+            return;
+        end if;
+        x := orrery.geometry_rounded(x);
+        y := orrery.geometry_rounded(y);
+        half := tan(atan(0.9933056200098587 * tan(radians(y))) / 2);
+        if last_x is null then
+            along := x;
+            west := x;
+            east := x;
+            south := y;
+            north := y;
+        else
+            way := x - last_x;
+            way := case when way > 180 then way - 360 when way <= -180 then way + 360 else way end;
+            along := along + way;
+            west := least(west, along);
+            east := greatest(east, along);
+            south := least(south, y);
+            north := greatest(north, y);
+            edge := greatest(edge, abs(way));
+            turned := turned + way;
+            part := 2 * atan2(tan(radians(way) / 2) * (last_half + half), 1 + last_half * half);
+            area := area - part;
+            size := size + abs(part);
+            length := length + radians(abs(way) + abs(y - last_y)) + 3e-11;
+        end if;
+        last_x := x;
+        last_y := y;
+        last_half := half;
+    end loop;
+    if west is null then
+        return;
+    end if;
+    -- What rounding may have done to the area: the smallest rings may go either way.
+    if edge >= 179 or is_outer and abs(turned) < 180 and area <= 1e-11 * size + 2e-11 * length then
+        west := -180;
+        east := 210;
+        south := -90;
+        north := 90;
+        return;
+    end if;
+    if north > 0 then
+        north := degrees(atan(tan(radians(north)) / cos(radians(edge / 2))));
+    end if;
+    if south < 0 then
+        south := degrees(atan(tan(radians(south)) / cos(radians(edge / 2))));
+    end if;
+    if is_outer and turned >= 180 then
+        north := 90;
+    elsif is_outer and turned <= -180 then
+        south := -90;
+    end if;
+    if abs(turned) >= 180 or north > 89.5 or south < -89.5 or east - west >= 330 then
+        west := -180;
+        east := 210;
+    elsif west < -180 then
+        west := west + 360;
+        east := east + 360;
+    end if;
+end
+$$;
+
+create function orrery.globe_box(value jsonb, types integer) returns box
+language plpgsql immutable parallel safe cost 1000 as $$
+declare
+    type   integer := orrery.geometry_type(value);
+    at     jsonb;
+    x      float8;
+    y      float8;
+    b      record;
+begin
+    if type = 0 then
+        return null;
+    end if;
+    if type & types = 0 then
+        return box(point(-180, -90), point(210, 90));
+    end if;
+    at := value->'coordinates';
+    if type = 1 then
+        if not orrery.is_position(at) then
+            return null;
+        end if;
+        x := (at->0)::float8;
+        y := (at->1)::float8;
+        return case when abs(x) <= 180 and abs(y) <= 90 then
+            box(point(orrery.geometry_rounded(x), orrery.geometry_rounded(y))) end;
+    end if;
+    -- Together from -180 on, or from 0 on, whichever is narrower.
+    select min(p.south) as south, max(p.north) as north, min(p.west) as west, max(p.east) as east,
+           min(p.west + p.shift) as west_0, max(p.east + p.shift) as east_0
+    from (select q.*, case when q.west < 0 then 360 else 0 end as shift
+          from (select at as ring, false as is_outer where type = 2
+                union all
+                select r.ring, r.n = 1
+                from (select at as polygon where type = 4
+                      union all select orrery.elements(at) where type = 8) polygons,
+                     orrery.elements(polygons.polygon) with ordinality r(ring, n)) paths,
+               orrery.globe_path(paths.ring, paths.is_outer) q
+          where q.west is not null) p
+    into b;
+    if b.east_0 - b.west_0 < b.east - b.west then
+        b.west := b.west_0;
+        b.east := b.east_0;
+    end if;
+    if b.east > 210 then
+        b.west := -180;
+        b.east := 210;
+    end if;
+    return box(point(orrery.geometry_rounded(b.west), orrery.geometry_rounded(b.south)),
+               point(orrery.geometry_rounded(b.east), orrery.geometry_rounded(b.north)));
+end
+$$;
+
+-- In a plane nothing bends. bounds: what is outside is taken for the nearest place inside.
+create function orrery.plane_box(value jsonb, types integer, bounds box) returns box
+language plpgsql immutable parallel safe cost 1000 as $$
+declare
+    type integer := orrery.geometry_type(value);
+    low  point := bounds[1];
+    high point := bounds[0];
+    at   jsonb;
+    b    record;
+begin
+    if type = 0 then
+        return null;
+    end if;
+    if type & types <> 0 then
+        at := value->'coordinates';
+        select min(p.x) as west, max(p.x) as east, min(p.y) as south, max(p.y) as north
+        from (select case when orrery.is_position(q.place) then (q.place->0)::float8 end as x,
+                     case when orrery.is_position(q.place) then (q.place->1)::float8 end as y
+              from (select at as place where type = 1
+                    union all
+                    select orrery.elements(paths.path)
+                    from (select at as path where type = 2
+                          union all select orrery.elements(at) where type = 4
+                          union all select orrery.elements(e) from orrery.elements(at) e where type = 8) paths) q) p
+        into b;
+        if b.west is null then
+            return null;
+        end if;
+    else
+        select low[0] as west, high[0] as east, low[1] as south, high[1] as north into b;
+    end if;
+    return box(point(orrery.geometry_rounded(least(greatest(b.west, low[0]), high[0])),
+                     orrery.geometry_rounded(least(greatest(b.south, low[1]), high[1]))),
+               point(orrery.geometry_rounded(least(greatest(b.east, low[0]), high[0])),
+                     orrery.geometry_rounded(least(greatest(b.north, low[1]), high[1]))));
+end
+$$;

@@ -15,7 +15,7 @@ create table orrery.container_indexing (
     total       integer not null default 0
 );
 
--- One row per index; it is called items_<container>_x<number>. kind: 1 containment, 2 range, 3 composite.
+-- One row per index; it is called items_<container>_x<number>. kind: 1 containment, 2 range, 3 composite, 5 spatial.
 -- spec says what it holds (gateway/query/index_set.h). state:
 --   wished    queries ask for it; asked_at tells when one did last
 --   wanted    the policy declares it, or it is to be made for the queries

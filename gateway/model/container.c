@@ -339,6 +339,7 @@ static bool append_geospatial(struct parser *parser, struct slice value, struct 
     if (!slice_is_absent(type) &&
         !definition_word(&parser->reader, type, "geospatialConfig.type", types, 2, &index))
         return false;
+    parser->settings->indexing.is_planar = index == 1;
     buf_printf(out, "{\"type\":\"%s\"}", types[index]);
     return true;
 }

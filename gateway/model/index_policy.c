@@ -4,6 +4,7 @@
 #include "model/pkey.h"
 
 #include <assert.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -342,6 +343,87 @@ static bool read_paths(const struct index_path **paths, size_t *count, struct sl
     return true;
 }
 
+static unsigned read_geometries(struct slice list)
+{
+    static const char *const names[] = {"Point", "LineString", "Polygon", "MultiPolygon"};
+    struct json_cursor cursor = json_iterate(list);
+    struct slice element;
+    unsigned types = 0;
+
+    while (json_next_element(&cursor, &element)) {
+        for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+            if (json_string_equals(element, slice_from_text(names[i])))
+                types |= 1u << i;
+        }
+    }
+    return types;
+}
+
+static bool read_bound(double *bound, struct slice object, const char *name, struct fault *fault)
+{
+    struct slice value;
+
+    if (json_type(object) != JSON_OBJECT || !json_find(object, slice_from_text(name), &value) ||
+        json_type(value) != JSON_NUMBER)
+        return fault_set(fault, 400, SUB_NONE,
+                         "indexingPolicy.spatialIndexes has a boundingBox without a number %s",
+                         name);
+    *bound = fmax(-INDEX_BOUND_MAX, fmin(json_number(value), INDEX_BOUND_MAX));
+    return true;
+}
+
+static bool read_bounds(struct index_box *bounds, struct slice object, struct fault *fault)
+{
+    if (!read_bound(&bounds->x_min, object, "xmin", fault) ||
+        !read_bound(&bounds->y_min, object, "ymin", fault) ||
+        !read_bound(&bounds->x_max, object, "xmax", fault) ||
+        !read_bound(&bounds->y_max, object, "ymax", fault))
+        return false;
+    return (bounds->x_min < bounds->x_max && bounds->y_min < bounds->y_max) ||
+           fault_set(fault, 400, SUB_NONE,
+                     "indexingPolicy.spatialIndexes has an empty boundingBox");
+}
+
+static bool read_spatial(struct index_spatial *spatial, struct slice object, struct arena *arena,
+                         struct fault *fault)
+{
+    struct slice value;
+    struct index_key key;
+    enum ending ending;
+
+    if (!read_key(&key, &ending, object, arena, fault))
+        return false;
+    *spatial = (struct index_spatial){
+        .path = key.path,
+        .types = INDEX_GEOMETRIES,
+        .bounds = {-INDEX_BOUND_MAX, -INDEX_BOUND_MAX, INDEX_BOUND_MAX, INDEX_BOUND_MAX}};
+    if (json_find(object, SLICE_LITERAL("types"), &value) && json_type(value) == JSON_ARRAY)
+        spatial->types = read_geometries(value);
+    return !json_find(object, SLICE_LITERAL("boundingBox"), &value) ||
+           json_type(value) == JSON_NULL || read_bounds(&spatial->bounds, value, fault);
+}
+
+static bool read_spatials(struct index_policy *policy, struct slice text, struct arena *arena,
+                          struct fault *fault)
+{
+    struct index_spatial *found;
+    struct json_cursor cursor;
+    struct slice list, element;
+
+    if (!json_find(text, SLICE_LITERAL("spatialIndexes"), &list))
+        return true;
+    found = arena_alloc(arena, (count_elements(list) + 1) * sizeof(*found));
+    if (found == NULL)
+        return fault_set_oom(fault);
+    policy->spatial = found;
+    cursor = json_iterate(list);
+    while (json_next_element(&cursor, &element)) {
+        if (!read_spatial(&found[policy->spatial_count++], element, arena, fault))
+            return false;
+    }
+    return true;
+}
+
 bool index_policy_parse(struct index_policy *policy, struct slice text, struct arena *arena,
                         struct fault *fault)
 {
@@ -360,8 +442,7 @@ bool index_policy_parse(struct index_policy *policy, struct slice text, struct a
         !add_patterns(root, list, EXCLUDED, arena, fault))
         return false;
     return add_always(root, arena, fault) && read_composites(policy, text, arena, fault) &&
-           read_paths(&policy->spatial, &policy->spatial_count, text, "spatialIndexes", arena,
-                      fault) &&
+           read_spatials(policy, text, arena, fault) &&
            read_paths(&policy->vector, &policy->vector_count, text, "vectorIndexes", arena,
                       fault) &&
            read_paths(&policy->full_text, &policy->full_text_count, text, "fullTextIndexes", arena,
@@ -437,12 +518,15 @@ bool index_policy_mentions(const struct index_policy *policy, struct slice prope
 {
     struct index_step step = {.name = property};
 
+    for (size_t i = 0; i < policy->spatial_count; i++) {
+        if (begins_with(&policy->spatial[i].path, &step))
+            return true;
+    }
     for (size_t i = 0; i < policy->composite_count; i++) {
         if (composite_mentions(&policy->composites[i], &step))
             return true;
     }
     return find_child(policy->root, &step) != NULL ||
-           list_mentions(policy->spatial, policy->spatial_count, &step) ||
            list_mentions(policy->vector, policy->vector_count, &step) ||
            list_mentions(policy->full_text, policy->full_text_count, &step);
 }

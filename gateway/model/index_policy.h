@@ -11,8 +11,8 @@
  * computed property is indexed only when an included path names it: a star does not
  * reach it.
  *
- * Spatial, vector and full-text indexes are declarations only: there is no such index underneath,
- * and the evaluator answers what they would serve.
+ * Vector and full-text indexes are declarations only: there is no such index underneath, and the
+ * evaluator answers what they would serve.
  *
  * Source: protocol reference, section 4.6; the service's "indexing policies" page (precedence,
  * composite indexes).
@@ -56,6 +56,28 @@ struct index_composite {
     const struct index_key *keys;
 };
 
+struct index_box {
+    double x_min, y_min, x_max, y_max;
+};
+
+/* Geometries that a spatial index tells apart. */
+enum index_geometry {
+    INDEX_POINT = 1,
+    INDEX_LINE_STRING = 2,
+    INDEX_POLYGON = 4,
+    INDEX_MULTI_POLYGON = 8,
+    INDEX_GEOMETRIES = 15,
+};
+
+/* Coordinates of a plane are told apart within these bounds, and within narrower declared ones. */
+#define INDEX_BOUND_MAX 1e100
+
+struct index_spatial {
+    struct index_path path;
+    unsigned types; /* of enum index_geometry */
+    struct index_box bounds;
+};
+
 /* What is included below a path, relative to what is included above it. */
 struct index_rule;
 
@@ -65,7 +87,9 @@ struct index_policy {
     size_t composite_count;
     const struct index_composite *composites;
     size_t spatial_count, vector_count, full_text_count;
-    const struct index_path *spatial, *vector, *full_text;
+    const struct index_spatial *spatial;
+    bool is_planar; /* geospatialConfig Geometry; set by whoever read that */
+    const struct index_path *vector, *full_text;
 };
 
 /*
@@ -74,7 +98,7 @@ struct index_policy {
  * text   canonical (container_settings.indexing_policy), or one whose shape was checked
  *        (indexing.c); names are borrowed from it
  * fault  400 naming what cannot be: misplaced wildcards, a path both included and excluded, too
- *        many paths, composite indexes of impossible paths; 503 without memory
+ *        many paths, composite indexes of impossible paths, boundingBox; 503 without memory
  */
 bool index_policy_parse(struct index_policy *policy, struct slice text, struct arena *arena,
                         struct fault *fault) MUST_CHECK;

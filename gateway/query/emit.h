@@ -34,6 +34,8 @@ enum emit_use_kind {
     EMIT_WANTS_EQUALITY,   /* one that it would answer, if it held the path */
     EMIT_USES_RANGE,       /* a range that a btree answers */
     EMIT_WANTS_RANGE,      /* one that a btree would answer, if there were one */
+    EMIT_USES_SPATIAL,     /* places near or in something constant, which a GiST index answers */
+    EMIT_WANTS_SPATIAL,    /* which one would answer, if there were one */
 };
 
 /* An index that a WHERE used or would have used; for metrics, and for making indexes on demand. */
@@ -49,6 +51,7 @@ struct emit {
     const struct rid *container;     /* for _rid and _self; NULL: these are not compiled */
     const struct index_set *indexes; /* NULL: none */
     int64_t now_us;                  /* clock of the request, for functions of the time */
+    bool is_planar;                  /* geometries are of a plane: geospatialConfig Geometry */
     bool is_limited;       /* only the first rows of an order are wanted: prefer to walk an order */
     struct emit_use *uses; /* out */
 };

@@ -135,7 +135,7 @@ static enum emit_form condition(struct emitter *emitter, const struct ast *node)
     if (emit_scalar(emitter, node, KIND_BOOL))
         return EMIT_EXACT;
     emit_back(emitter, mark);
-    return EMIT_NOTHING;
+    return emit_spatial(emitter, node) ? EMIT_SUPERSET : EMIT_NOTHING;
 }
 
 /* The document for all siblings; which of them it says completely. */

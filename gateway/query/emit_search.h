@@ -90,6 +90,15 @@ bool emit_key(struct arena *arena, const cJSON *value, struct emit_key *key);
  * resume an order: ( c.a >= 5 OR IS_STRING(c.a) OR IS_ARRAY(c.a) OR IS_OBJECT(c.a) ). */
 bool emit_interval(struct emitter *emitter, const struct ast *alternatives);
 
+/* ---- emit_spatial.c: boxes around geometries ---- */
+
+/*
+ * Append a condition that holds wherever the node is true, and elsewhere: when it is ST_WITHIN,
+ * ST_INTERSECTS or a small ST_DISTANCE between a path and a constant, and there is a spatial index.
+ * False for all others, with nothing appended.
+ */
+bool emit_spatial(struct emitter *emitter, const struct ast *node);
+
 /* ---- emit_search.c ---- */
 
 /* Bind what sources of the item stand for, without FROM: for places. */

@@ -118,6 +118,47 @@ static bool add_statistics(struct index_set *set, struct slice spec, struct slic
            read_commons(statistics, commons, arena, fault);
 }
 
+/* {"path": "/a", "types": 15}; in a plane with "plane": [x_min, y_min, x_max, y_max] */
+static bool parse_located(struct index_located *located, struct slice spec, struct arena *arena,
+                          struct fault *fault)
+{
+    struct json_text text;
+    struct slice value, path;
+    double bounds[4];
+    size_t count = 0;
+
+    *located = (struct index_located){0};
+    if (!json_validate(spec, JSON_DEPTH_MAX, &text, fault))
+        return false;
+    if (!json_find(text.root, SLICE_LITERAL("types"), &value) || json_type(value) != JSON_NUMBER ||
+        !json_find(text.root, SLICE_LITERAL("path"), &path) || json_type(path) != JSON_STRING)
+        return fault_set(fault, 500, SUB_NONE, "a stored spatial index is damaged");
+    located->spatial.types = (unsigned) json_number(value) & INDEX_GEOMETRIES;
+    located->is_planar = json_find(text.root, SLICE_LITERAL("plane"), &value);
+    if (located->is_planar) {
+        struct json_cursor cursor = json_iterate(value);
+        while (count < ARRAY_LEN(bounds) && json_next_element(&cursor, &value))
+            bounds[count++] = json_number(value);
+        if (count < ARRAY_LEN(bounds))
+            return fault_set(fault, 500, SUB_NONE, "a stored spatial index is damaged");
+        located->spatial.bounds = (struct index_box){bounds[0], bounds[1], bounds[2], bounds[3]};
+    }
+    return json_string_decode(path, arena, &value, fault) &&
+           index_path_parse(&located->spatial.path, value, arena, fault);
+}
+
+static bool add_located(struct index_set *set, struct slice spec, struct arena *arena,
+                        struct fault *fault)
+{
+    struct index_located *located =
+        grow(set->located, set->located_count, &set->located_room, sizeof(*located), arena);
+
+    if (located == NULL)
+        return fault_set_oom(fault);
+    set->located = located;
+    return parse_located(&located[set->located_count++], spec, arena, fault);
+}
+
 bool index_set_add(struct index_set *set, enum index_kind kind, struct slice spec,
                    struct slice common, struct arena *arena, struct fault *fault)
 {
@@ -131,6 +172,8 @@ bool index_set_add(struct index_set *set, enum index_kind kind, struct slice spe
         return add_composite(set, spec, arena, fault);
     case INDEX_STATISTICS:
         return add_statistics(set, spec, common, arena, fault);
+    case INDEX_SPATIAL:
+        return add_located(set, spec, arena, fault);
     }
     return fault_set(fault, 500, SUB_NONE, "a stored index is of an unknown kind");
 }
@@ -150,6 +193,20 @@ bool index_set_has_range(const struct index_set *set, const struct index_path *p
             return true;
     }
     return false;
+}
+
+const struct index_located *index_set_located(const struct index_set *set,
+                                              const struct index_path *path, bool is_planar)
+{
+    const struct index_located *found = NULL;
+
+    /* The last one: what others are to be replaced by. */
+    for (size_t i = 0; i < set->located_count; i++) {
+        if (set->located[i].is_planar == is_planar &&
+            index_path_equals(&set->located[i].spatial.path, path))
+            found = &set->located[i];
+    }
+    return found;
 }
 
 const struct index_composite *index_set_composite(const struct index_set *set,
@@ -241,6 +298,35 @@ void index_append_rank(struct buf *sql, const char *alias, const struct index_pa
 void index_append_key(struct buf *sql, const char *alias, const struct index_path *path)
 {
     append_call(sql, "value_key", alias, path);
+}
+
+static void append_double(struct buf *text, double number)
+{
+    char digits[JSON_NUMBER_BYTES];
+    size_t len = json_print_double(number, digits);
+
+    buf_append(text, digits, len);
+}
+
+void index_append_box(struct buf *sql, const char *alias, const struct index_located *located)
+{
+    const struct index_box *bounds = &located->spatial.bounds;
+
+    buf_printf(sql, "orrery.%s(", located->is_planar ? "plane_box" : "globe_box");
+    index_append_value(sql, alias, &located->spatial.path);
+    buf_printf(sql, ", %u", located->spatial.types);
+    if (located->is_planar) {
+        buf_append_text(sql, ", box '((");
+        append_double(sql, bounds->x_min);
+        buf_append_char(sql, ',');
+        append_double(sql, bounds->y_min);
+        buf_append_text(sql, "),(");
+        append_double(sql, bounds->x_max);
+        buf_append_char(sql, ',');
+        append_double(sql, bounds->y_max);
+        buf_append_text(sql, "))'");
+    }
+    buf_append_char(sql, ')');
 }
 
 bool index_path_is_ts(const struct index_path *path)
@@ -345,6 +431,31 @@ void index_spec_append_composite(struct buf *spec, const struct index_composite 
     buf_finish(&path);
 }
 
+void index_spec_append_located(struct buf *spec, const struct index_located *located)
+{
+    const struct index_box *bounds = &located->spatial.bounds;
+    struct buf path = {0};
+
+    index_path_append(&path, &located->spatial.path);
+    buf_append_text(spec, "{\"path\":");
+    buf_append_json_string(spec, buf_slice(&path));
+    buf_printf(spec, ",\"types\":%u", located->spatial.types);
+    if (located->is_planar) {
+        buf_append_text(spec, ",\"plane\":[");
+        append_double(spec, bounds->x_min);
+        buf_append_char(spec, ',');
+        append_double(spec, bounds->y_min);
+        buf_append_char(spec, ',');
+        append_double(spec, bounds->x_max);
+        buf_append_char(spec, ',');
+        append_double(spec, bounds->y_max);
+        buf_append_char(spec, ']');
+    }
+    buf_append_char(spec, '}');
+    spec->has_failed |= path.has_failed;
+    buf_finish(&path);
+}
+
 void index_spec_append_rules(struct buf *spec, const struct index_policy *policy)
 {
     index_rules_append(spec, policy);
@@ -415,6 +526,21 @@ static bool append_composite_definition(struct buf *sql, struct slice spec, stru
     return true;
 }
 
+static bool append_located_definition(struct buf *sql, struct slice spec, struct arena *arena,
+                                      struct fault *fault)
+{
+    struct index_located located;
+
+    if (!parse_located(&located, spec, arena, fault))
+        return false;
+    if (!index_path_can_range(&located.spatial.path))
+        return fault_set(fault, 500, SUB_NONE, "there can be no such spatial index");
+    buf_append_text(sql, "using gist (");
+    index_append_box(sql, "", &located);
+    buf_append_text(sql, ") where not deleted");
+    return true;
+}
+
 bool index_append_definition(struct buf *sql, enum index_kind kind, struct slice spec,
                              struct arena *arena, struct fault *fault)
 {
@@ -441,51 +567,100 @@ bool index_append_definition(struct buf *sql, enum index_kind kind, struct slice
         index_append_value(sql, "", &path);
         buf_append_char(sql, ')');
         return true;
+    case INDEX_SPATIAL:
+        return append_located_definition(sql, spec, arena, fault);
     }
     return fault_set(fault, 500, SUB_NONE, "a stored index is of an unknown kind");
 }
 
 /* ---- What a policy declares ---- */
 
-static bool want(struct index_wanted *wanted, enum index_kind kind, struct buf *spec,
-                 struct arena *arena, struct fault *fault)
+struct wanted_list {
+    struct index_wanted *items;
+    size_t count;
+    struct arena *arena;
+    struct fault *fault;
+};
+
+static bool is_wanted(const struct wanted_list *list, enum index_kind kind, struct slice spec)
 {
+    for (size_t i = 0; i < list->count; i++) {
+        if (list->items[i].kind == kind && slice_equals(list->items[i].spec, spec))
+            return true;
+    }
+    return false;
+}
+
+/* Takes the spec. What is declared twice is one index. */
+static bool want(struct wanted_list *list, enum index_kind kind, struct buf *spec)
+{
+    struct index_wanted *wanted = &list->items[list->count];
     struct buf definition = {0};
-    char *spec_text = spec->has_failed ? NULL : arena_copy(arena, spec->ptr, spec->len);
+    char *spec_text = spec->has_failed ? NULL : arena_copy(list->arena, spec->ptr, spec->len);
 
     *wanted = (struct index_wanted){.kind = kind, .spec = slice_make(spec_text, spec->len)};
     buf_finish(spec);
     if (spec_text == NULL)
-        return fault_set_oom(fault);
-    bool is_made = index_append_definition(&definition, kind, wanted->spec, arena, fault);
+        return fault_set_oom(list->fault);
+    if (is_wanted(list, kind, wanted->spec))
+        return true;
+    bool is_made =
+        index_append_definition(&definition, kind, wanted->spec, list->arena, list->fault);
     char *text = definition.has_failed || !is_made
                      ? NULL
-                     : arena_copy(arena, definition.ptr, definition.len);
+                     : arena_copy(list->arena, definition.ptr, definition.len);
     wanted->definition = slice_make(text, definition.len);
     buf_finish(&definition);
-    return is_made && (text != NULL || fault_set_oom(fault));
+    list->count++;
+    return is_made && (text != NULL || fault_set_oom(list->fault));
+}
+
+static bool want_composites(struct wanted_list *list, const struct index_policy *policy)
+{
+    for (size_t i = 0; i < policy->composite_count; i++) {
+        struct buf spec = {0};
+        if (index_composite_held(&policy->composites[i]) == 0)
+            continue;
+        index_spec_append_composite(&spec, &policy->composites[i]);
+        if (!want(list, INDEX_COMPOSITE, &spec))
+            return false;
+    }
+    return true;
+}
+
+static bool want_spatials(struct wanted_list *list, const struct index_policy *policy)
+{
+    for (size_t i = 0; i < policy->spatial_count; i++) {
+        struct index_located located = {policy->spatial[i], policy->is_planar};
+        struct buf spec = {0};
+        if (located.spatial.types == 0 || index_path_is_ts(&located.spatial.path) ||
+            !index_path_can_range(&located.spatial.path))
+            continue;
+        index_spec_append_located(&spec, &located);
+        if (!want(list, INDEX_SPATIAL, &spec))
+            return false;
+    }
+    return true;
 }
 
 bool index_set_declared(const struct index_policy *policy, struct index_wanted **list,
                         size_t *count, struct arena *arena, struct fault *fault)
 {
+    size_t most = 1 + policy->composite_count + policy->spatial_count;
+    struct wanted_list wanted = {
+        .items = arena_alloc(arena, most * sizeof(**list)), .arena = arena, .fault = fault};
+    struct buf spec = {0};
+
     *count = 0;
-    *list = arena_alloc(arena, (policy->composite_count + 1) * sizeof(**list));
-    if (*list == NULL)
+    *list = wanted.items;
+    if (wanted.items == NULL)
         return fault_set_oom(fault);
-    if (policy->is_indexed) {
-        struct buf spec = {0};
-        index_spec_append_rules(&spec, policy);
-        if (!want(&(*list)[(*count)++], INDEX_CONTAINMENT, &spec, arena, fault))
-            return false;
-    }
-    for (size_t i = 0; policy->is_indexed && i < policy->composite_count; i++) {
-        struct buf spec = {0};
-        if (index_composite_held(&policy->composites[i]) == 0)
-            continue;
-        index_spec_append_composite(&spec, &policy->composites[i]);
-        if (!want(&(*list)[(*count)++], INDEX_COMPOSITE, &spec, arena, fault))
-            return false;
-    }
+    if (!policy->is_indexed)
+        return true;
+    index_spec_append_rules(&spec, policy);
+    if (!want(&wanted, INDEX_CONTAINMENT, &spec) || !want_composites(&wanted, policy) ||
+        !want_spatials(&wanted, policy))
+        return false;
+    *count = wanted.count;
     return true;
 }

@@ -13,6 +13,8 @@
  *                the direction of the first; as the policy declares. Of more than three paths it
  *                holds the first three (an index row has 2,704 bytes), PostgreSQL sorts the rest
  *                within them
+ *   spatial      GiST over the box around the geometry at a path (query/geometry_box.h), as the
+ * policy declares; of all ranges, because PostgreSQL has no operators for the range there
  *   statistics   no index: extended statistics on a path that queries compare with "=", from which
  *                follows which values are common
  *
@@ -26,7 +28,13 @@
 
 #include <cjson/cJSON.h>
 
-enum index_kind { INDEX_CONTAINMENT = 1, INDEX_RANGE, INDEX_COMPOSITE, INDEX_STATISTICS };
+enum index_kind {
+    INDEX_CONTAINMENT = 1,
+    INDEX_RANGE,
+    INDEX_COMPOSITE,
+    INDEX_STATISTICS,
+    INDEX_SPATIAL
+};
 
 /* A value that many items have at a path, and the share of items. */
 struct index_common {
@@ -40,6 +48,12 @@ struct index_statistics {
     const struct index_common *commons;
 };
 
+/* A spatial index; on the globe the bounds are not used. */
+struct index_located {
+    struct index_spatial spatial;
+    bool is_planar;
+};
+
 struct index_set {
     bool has_containment;
     struct index_policy contained; /* what the GIN index holds */
@@ -49,6 +63,8 @@ struct index_set {
     struct index_composite *composites;
     size_t statistics_count, statistics_room;
     struct index_statistics *statistics;
+    size_t located_count, located_room;
+    struct index_located *located;
 };
 
 /*
@@ -77,6 +93,10 @@ void index_set_append_containment(const struct index_set *set, struct buf *sql);
 /* Is there a range index on the path? */
 bool index_set_has_range(const struct index_set *set, const struct index_path *path);
 
+/* The spatial index on a path, when it is about what the container's geometries are; else NULL. */
+const struct index_located *index_set_located(const struct index_set *set,
+                                              const struct index_path *path, bool is_planar);
+
 /* The composite index for an order of several keys; NULL when there is none. */
 const struct index_composite *index_set_composite(const struct index_set *set,
                                                   const struct index_key *keys, size_t count,
@@ -101,10 +121,14 @@ void index_append_value(struct buf *sql, const char *alias, const struct index_p
 void index_append_rank(struct buf *sql, const char *alias, const struct index_path *path);
 void index_append_key(struct buf *sql, const char *alias, const struct index_path *path);
 
+/* "orrery.globe_box(i.doc->'a', 15)", or plane_box: the box around the geometry at a path. */
+void index_append_box(struct buf *sql, const char *alias, const struct index_located *located);
+
 /* Ordered and ranged by the column i.ts alone. */
 bool index_path_is_ts(const struct index_path *path);
 
-/* Can there be a range index: a path of one or more members, elements of arrays not among them? */
+/* Can there be a range index or a spatial one: a path of one or more members, elements of arrays
+ * not among them? */
 bool index_path_can_range(const struct index_path *path);
 
 /* How many of a composite index's paths the btree holds: the first few; 0: there is none. */
@@ -114,6 +138,7 @@ size_t index_composite_held(const struct index_composite *composite);
  * holds. */
 void index_spec_append_path(struct buf *spec, const struct index_path *path);
 void index_spec_append_composite(struct buf *spec, const struct index_composite *composite);
+void index_spec_append_located(struct buf *spec, const struct index_located *located);
 void index_spec_append_rules(struct buf *spec, const struct index_policy *policy);
 
 /*

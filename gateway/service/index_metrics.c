@@ -8,14 +8,21 @@
 
 static bool is_utilized(const struct emit_use *use)
 {
-    return use->kind == EMIT_USES_CONTAINMENT || use->kind == EMIT_USES_RANGE;
+    return use->kind == EMIT_USES_CONTAINMENT || use->kind == EMIT_USES_RANGE ||
+           use->kind == EMIT_USES_SPATIAL;
+}
+
+static bool is_spatial(const struct emit_use *use)
+{
+    return use->kind == EMIT_USES_SPATIAL || use->kind == EMIT_WANTS_SPATIAL;
 }
 
 /* Has an earlier one of the same list the same path? */
 static bool is_repeated(const struct emit_use *uses, const struct emit_use *use)
 {
     for (; uses != use; uses = uses->next)
-        if (is_utilized(uses) == is_utilized(use) && index_path_equals(&uses->path, &use->path))
+        if (is_utilized(uses) == is_utilized(use) && is_spatial(uses) == is_spatial(use) &&
+            index_path_equals(&uses->path, &use->path))
             return true;
     return false;
 }
@@ -29,7 +36,7 @@ static void append_single(struct buf *json, const struct emit_use *uses, bool ut
         if (is_utilized(use) != utilized || is_repeated(uses, use))
             continue;
         index_path_append(&spec, &use->path);
-        buf_append_text(&spec, "/?");
+        buf_append_text(&spec, is_spatial(use) ? "/*" : "/?"); /* as policies write them */
         buf_append_text(json, is_first ? "" : ",");
         is_first = false;
         buf_append_text(json,

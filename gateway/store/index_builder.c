@@ -6,6 +6,7 @@
 #include "query/index_set.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -191,8 +192,9 @@ static bool reconcile(struct work *work, const struct task *task)
         index_set_declared(&settings.indexing, &declared, &count, &work->arena, &work->fault) &&
         list_uncovered(work, task, &settings.indexing, &uncovered);
     for (size_t i = 0; is_done && i < count; i++) {
-        add_element(&kinds, declared[i].kind == INDEX_CONTAINMENT ? SLICE_LITERAL("1")
-                                                                  : SLICE_LITERAL("3"));
+        char kind[12];
+        snprintf(kind, sizeof(kind), "%d", (int) declared[i].kind);
+        add_element(&kinds, slice_from_text(kind));
         add_element(&specs, declared[i].spec);
     }
     if (is_done) {

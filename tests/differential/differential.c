@@ -15,6 +15,7 @@
 #include "query/emit.h"
 #include "query/groups.h"
 #include "query/parser.h"
+#include "query/policies.h"
 #include "query/order_sql.h"
 #include "query/rows.h"
 #include "query/sort.h"
@@ -46,6 +47,7 @@ struct bench {
     /* of one check */
     const struct index_set *indexes;
     bool is_limited;
+    struct query_policies policies;
     size_t page, choice;
     char message[4096], refusal[512]; /* what is different; why a text is no query */
     char statement[16384];
@@ -168,6 +170,14 @@ static void sets_make(struct bench *bench)
               "{\"compositeIndexes\":[[{\"path\":\"/b\",\"order\":\"ascending\"},{\"path\":\"/"
               "n\",\"order\":\"descending\"}]]}",
               "");
+    for (size_t set = 1; set < 4; set++) {
+        index_add(bench, set, INDEX_SPATIAL, "{\"path\":\"/p\",\"types\":15}", "");
+        index_add(bench, set, INDEX_SPATIAL, "{\"path\":\"/q\",\"types\":5}", "");
+        index_add(bench, set, INDEX_SPATIAL,
+                  "{\"path\":\"/p\",\"types\":15,\"plane\":[-1e100,-1e100,1e100,1e100]}", "");
+        index_add(bench, set, INDEX_SPATIAL,
+                  "{\"path\":\"/q\",\"types\":11,\"plane\":[-60.1,-10.2,80.3,50.4]}", "");
+    }
 }
 
 /* ---- one query ---- */
@@ -190,7 +200,9 @@ static bool check_begin(struct check *check, struct bench *bench, const char *te
                                 .container = &container,
                                 .indexes = bench->indexes,
                                 .now_us = NOW_US,
+                                .is_planar = bench->policies.is_planar,
                                 .is_limited = bench->is_limited};
+    check->eval.policies = &bench->policies;
     bool has_sql = sql_init(&check->sql, &check->arena, 0);
     assert(has_sql);
     return true;
@@ -614,6 +626,11 @@ static void report(struct bench *bench, struct piece *piece, differs_fn *differs
         documents_shrink(bench, buf_text(&text), differs);
     text_differs(bench, buf_text(&text), differs);
     char *documents = cJSON_PrintUnformatted(bench->documents);
+    if (strstr(buf_text(&text), "@g") != NULL) {
+        char *parameters = cJSON_PrintUnformatted(bench->parameters);
+        printf("of a %s; %.6000s\n", bench->policies.is_planar ? "plane" : "globe", parameters);
+        free(parameters);
+    }
     printf("query:     %s\nitems:     %.4000s\nstatement: %s\ndifferent: %s\n", buf_text(&text),
            documents, bench->statement, bench->message);
     fflush(stdout);
@@ -720,6 +737,8 @@ static void round_begin(struct bench *bench)
     arena_finish(&bench->arena);
     arena_init(&bench->arena, ARENA_BYTES);
     cJSON_Delete(bench->documents);
+    cJSON_Delete(bench->parameters);
+    bench->parameters = generate_parameters();
     bench->documents = cJSON_CreateArray();
     for (unsigned i = 0; i < ITEMS; i++)
         cJSON_AddItemToArray(bench->documents, generate_document(i + 1));
@@ -733,16 +752,15 @@ static bool one(struct bench *bench)
     static const struct {
         struct piece *(*generate)(void);
         differs_fn *differs;
-    } kinds[] = {{generate_filter, filter_differs},
-                 {generate_filter, filter_differs},
-                 {generate_filter, filter_differs},
-                 {generate_order, order_differs},
-                 {generate_groups, groups_differ}};
+    } kinds[] = {{generate_filter, filter_differs}, {generate_filter, filter_differs},
+                 {generate_filter, filter_differs}, {generate_spatial, filter_differs},
+                 {generate_order, order_differs},   {generate_groups, groups_differ}};
     size_t kind = random_below(ARRAY_LEN(kinds));
     struct buf text = {0};
 
     bench->indexes = random_below(5) == 0 ? NULL : &bench->sets[random_below(4)];
     bench->is_limited = random_below(2) == 0;
+    bench->policies.is_planar = random_below(2) == 0;
     bench->choice = random_below(1000);
     bench->page = 1 + random_below(15);
     struct piece *piece = kinds[kind].generate();
@@ -769,7 +787,6 @@ int main(int argc, char **argv)
     fflush(stdout);
     server_connect(&bench.server, argv[1]);
     arena_init(&bench.arena, ARENA_BYTES);
-    bench.parameters = generate_parameters();
     round_begin(&bench);
     is_sound = extremes_hold(&bench);
     for (; is_sound && done < checks; done++) {

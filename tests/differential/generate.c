@@ -1,6 +1,7 @@
 #include "differential/generate.h"
 
 #include <assert.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -429,8 +430,192 @@ struct piece *generate_groups(void)
     }
 }
 
+/* ---- geometries ---- */
+
+/* In [-1, 1). */
+static double random_part(void)
+{
+    return (double) random_below(1u << 30) / (1u << 29) - 1;
+}
+
+static cJSON *position(double x, double y)
+{
+    cJSON *made = cJSON_CreateArray();
+
+    /* Valid on the globe, too: across the antimeridian, and no farther than the poles. */
+    x = x > 180 ? x - 360 : x < -180 ? x + 360 : x;
+    y = y > 90 ? 90 : y < -90 ? -90 : y;
+    cJSON_AddItemToArray(made, cJSON_CreateNumber(x));
+    cJSON_AddItemToArray(made, cJSON_CreateNumber(y));
+    return made;
+}
+
+/* Where longitudes end or mean little, and elsewhere. */
+static const double centres[][2] = {{0, 0},     {179.9, 10}, {-179.95, -20}, {180, 0},
+                                    {-180, 0},  {20, 89.8},  {-100, -89.9},  {0, 90},
+                                    {50, -90},  {-122, 47},  {100, 60},      {-152, 30},
+                                    {-148, 30}, {30, -70},   {40, 40},       {90, 89.4}};
+static const double scales[] = {1e-9, 1e-6, 1e-3, 0.1, 0.1, 1, 1, 5, 5, 20, 60, 110};
+
+struct spot {
+    double x, y, scale;
+};
+
+static struct spot random_spot(void)
+{
+    const double *centre = PICK(centres);
+    struct spot spot = {centre[0], centre[1], PICK(scales)};
+
+    if (random_below(3) == 0) {
+        spot.x = 180 * random_part();
+        spot.y = 90 * random_part();
+    }
+    return spot;
+}
+
+static cJSON *scattered(const struct spot *spot)
+{
+    double x = spot->x + spot->scale * random_part(), y = spot->y + spot->scale * random_part();
+
+    return position(random_below(8) == 0 ? spot->x : x, random_below(8) == 0 ? spot->y : y);
+}
+
+static void close_ring(cJSON *ring)
+{
+    cJSON_AddItemToArray(ring, cJSON_Duplicate(ring->child, true));
+}
+
+/* A star around the spot, either way round. */
+static cJSON *star(const struct spot *spot)
+{
+    int count = 3 + (int) random_below(6);
+    double way = random_below(4) == 0 ? -1 : 1;
+    cJSON *ring = cJSON_CreateArray();
+
+    for (int i = 0; i < count; i++) {
+        double angle = way * 6.283185307179586 * (i + 0.4 * random_part()) / count;
+        double radius = spot->scale * (0.6 + 0.4 * random_part());
+        cJSON_AddItemToArray(
+            ring, position(spot->x + radius * cos(angle), spot->y + radius * sin(angle)));
+    }
+    close_ring(ring);
+    return ring;
+}
+
+/* Around a pole. */
+static cJSON *crown(void)
+{
+    int count = 3 + (int) random_below(5);
+    double way = random_below(2) == 0 ? -1 : 1, y = 85 * random_part();
+    cJSON *ring = cJSON_CreateArray();
+
+    for (int i = 0; i < count; i++)
+        cJSON_AddItemToArray(
+            ring, position(way * (-180 + 360 * (i + 0.5) / count), y + 5 * random_part()));
+    close_ring(ring);
+    return ring;
+}
+
+/* As it comes: crossing itself, over poles, half around. */
+static cJSON *tangle(const struct spot *spot)
+{
+    cJSON *ring = cJSON_CreateArray();
+
+    for (uint64_t i = 3 + random_below(4); i > 0; i--)
+        cJSON_AddItemToArray(ring, scattered(spot));
+    close_ring(ring);
+    return ring;
+}
+
+static cJSON *polygon(const struct spot *spot)
+{
+    cJSON *rings = cJSON_CreateArray();
+
+    for (uint64_t i = 1 + random_below(8) / 7; i > 0; i--) {
+        uint64_t roll = random_below(8);
+        cJSON_AddItemToArray(rings, roll == 0 ? crown() : roll == 1 ? tangle(spot) : star(spot));
+    }
+    return rings;
+}
+
+static cJSON *geometry(void)
+{
+    static const char *const types[] = {"Point",   "LineString",   "Polygon", "Polygon",
+                                        "Polygon", "MultiPolygon", "Circle"};
+    size_t type = random_below(20) == 0 ? 6 : random_below(6);
+    struct spot spot = random_spot();
+    cJSON *made = cJSON_CreateObject(), *coordinates;
+
+    if (type == 0) {
+        coordinates = scattered(&spot);
+    } else if (type == 1) {
+        coordinates = cJSON_CreateArray();
+        for (uint64_t i = 2 + random_below(3); i > 0; i--)
+            cJSON_AddItemToArray(coordinates, scattered(&spot));
+    } else if (type < 5) {
+        coordinates = polygon(&spot);
+    } else {
+        coordinates = cJSON_CreateArray();
+        for (uint64_t i = 1 + random_below(3); i > 0; i--) {
+            cJSON_AddItemToArray(coordinates, polygon(&spot));
+            spot.x = spot.x + 2 * spot.scale > 180 ? -180 + spot.scale : spot.x + 2 * spot.scale;
+        }
+    }
+    cJSON_AddStringToObject(made, "type", types[type]);
+    cJSON_AddItemToObject(made, "coordinates", coordinates);
+    return made;
+}
+
+static struct piece *spatial_operand(bool is_constant)
+{
+    static const char *const paths_of[] = {"c.p", "c.p", "c.q", "c.o.p"};
+    static const char *const constants[] = {"@g0", "@g1", "@g2", "@g3", "@g4", "@g5", "@g6", "@g7"};
+    char text[200];
+
+    if (!is_constant)
+        return leaf(PIECE_VALUE, PICK(paths_of));
+    if (random_below(3) != 0)
+        return leaf(PIECE_VALUE, PICK(constants));
+    struct spot spot = random_spot();
+    snprintf(text, sizeof(text), "{'type': 'Point', 'coordinates': [%.12g, %.12g]}", spot.x,
+             spot.y);
+    return leaf_copy(PIECE_VALUE, text);
+}
+
+static struct piece *spatial(void)
+{
+    static const char *const formats[] = {"ST_DISTANCE(\1, \1) < \1", "ST_DISTANCE(\1, \1) <= \1",
+                                          "ST_WITHIN(\1, \1)", "ST_INTERSECTS(\1, \1)"};
+    static const char *const mirrored[] = {"\1 > ST_DISTANCE(\1, \1)", "\1 >= ST_DISTANCE(\1, \1)"};
+    static const double distances[] = {-1, 0, 1, 100, 5e3, 1e5, 1e6, 4e6, 1e7, 1.99e7, 3e7, 1e300};
+    bool is_first = random_below(2) == 0;
+    struct piece *a = spatial_operand(is_first), *b = spatial_operand(!is_first);
+    size_t chosen = random_below(6);
+    char text[32];
+
+    snprintf(text, sizeof(text), "%.6g", PICK(distances) * (random_below(2) == 0 ? 1 : 1e-5));
+    struct piece *limit = leaf_copy(PIECE_VALUE, text);
+    if (chosen >= 4)
+        return piece(PIECE_BOOLEAN, mirrored[chosen - 4], 3, limit, a, b);
+    return chosen < 2 ? piece(PIECE_BOOLEAN, formats[chosen], 3, a, b, limit)
+                      : piece(PIECE_BOOLEAN, formats[chosen], 2, a, b);
+}
+
+struct piece *generate_spatial(void)
+{
+    static const char *const formats[] = {"\1",         "\1",          "\1",
+                                          "(\1 OR \1)", "(\1 AND \1)", "(NOT \1)"};
+    size_t chosen = random_below(6);
+    struct piece *filter = chosen < 3 || chosen == 5
+                               ? piece(PIECE_BOOLEAN, formats[chosen], 1, spatial())
+                               : piece(PIECE_BOOLEAN, formats[chosen], 2, spatial(), spatial());
+
+    return piece(PIECE_FIXED, "SELECT VALUE 1 FROM c WHERE \1", 1, filter);
+}
+
 cJSON *generate_parameters(void)
 {
+    char name[8];
     cJSON *parameters =
         cJSON_Parse("[{\"name\":\"@n\",\"value\":2},{\"name\":\"@s\",\"value\":\"ab\"},"
                     "{\"name\":\"@o\",\"value\":{\"k\":\"a\",\"v\":1}},{\"name\":\"@list\","
@@ -438,6 +623,13 @@ cJSON *generate_parameters(void)
                     "{\"name\":\"@name\",\"value\":\"a\"}]");
 
     assert(parameters != NULL);
+    for (int i = 0; i < 8; i++) {
+        cJSON *parameter = cJSON_CreateObject();
+        snprintf(name, sizeof(name), "@g%d", i);
+        cJSON_AddStringToObject(parameter, "name", name);
+        cJSON_AddItemToObject(parameter, "value", geometry());
+        cJSON_AddItemToArray(parameters, parameter);
+    }
     return parameters;
 }
 
@@ -527,6 +719,11 @@ cJSON *generate_document(unsigned number)
         else
             made = random_value(2);
         cJSON_AddItemToObject(document, names[i], made);
+    }
+    for (size_t i = 0; i < 2; i++) {
+        if (random_below(10) != 0)
+            cJSON_AddItemToObject(document, i == 0 ? "p" : "q",
+                                  random_below(20) == 0 ? random_value(1) : geometry());
     }
     return document;
 }

@@ -50,7 +50,10 @@ struct piece *generate_order(void);
 /* Aggregates, GROUP BY, DISTINCT. */
 struct piece *generate_groups(void);
 
-/* What the parameters of all queries are. */
+/* "SELECT VALUE 1 FROM c WHERE ST_…", of c.p, c.q and constants. */
+struct piece *generate_spatial(void);
+
+/* What the parameters of all queries are; geometries differ from call to call. */
 cJSON *generate_parameters(void);
 
 cJSON *generate_document(unsigned number);

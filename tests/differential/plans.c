@@ -34,7 +34,8 @@ static const char items[] =
     " 'c' || g % 100, 'tags', jsonb_build_array('t' || g % 500, 'u' || g % 7), 'address', "
     "jsonb_build_object('zip',"
     " 'z' || g), 'lines', jsonb_build_array(jsonb_build_object('sku', 's' || g % 2000, 'n', g % "
-    "9))), ''"
+    "9)), 'place', jsonb_build_object('type', 'Point', 'coordinates', jsonb_build_array(g % 360 - "
+    "180, g % 171 - 85))), ''"
     " from generate_series(1, 20000) g;";
 
 /* What every plan avoids: everything read, or everything sorted. */
@@ -107,6 +108,18 @@ static const struct question questions[] = {
      FILTER,
      {"Bitmap Index Scan on items_2_doc"},
      {seq_scan}},
+    {"places near a point",
+     "SELECT * FROM c WHERE ST_DISTANCE(c.place, {'type': 'Point', 'coordinates': [10.5, 20.5]}) "
+     "< 20000",
+     FILTER,
+     {"items_2_place", "Index Cond"},
+     {seq_scan}},
+    {"places in a polygon across the antimeridian",
+     "SELECT * FROM c WHERE ST_WITHIN(c.place, {'type': 'Polygon', 'coordinates': [[[179, 0], "
+     "[-179, 0], [-179, 1], [179, 1], [179, 0]]]})",
+     FILTER,
+     {"BitmapOr", "Bitmap Index Scan on items_2_place"},
+     {seq_scan}},
     {"alternatives",
      "SELECT * FROM c WHERE c.address.zip = 'z1' OR ARRAY_CONTAINS(c.tags, 't5')",
      FILTER,
@@ -155,6 +168,7 @@ static void indexes_create(struct server *server)
     index_create(server, "items_2_mixed", INDEX_COMPOSITE,
                  "{\"compositeIndexes\":[[{\"path\":\"/kind\",\"order\":\"ascending\"},"
                  "{\"path\":\"/score\",\"order\":\"descending\"}]]}");
+    index_create(server, "items_2_place", INDEX_SPATIAL, "{\"path\":\"/place\",\"types\":15}");
     server_run(server, "analyze orrery.items_2");
     buf_finish(&rules);
 }

@@ -95,6 +95,13 @@ static void malformed_policies_are_refused(void **state)
         {"{\"compositeIndexes\":[[" P("/a/?") "," P("/b") "]]}", "wildcard"},
         {"{\"compositeIndexes\":[[" P("/a/[]/b") "," P("/b") "]]}", "elements"},
         {"{\"compositeIndexes\":[[" P("/") "," P("/b") "]]}", "wildcard"},
+        {"{\"spatialIndexes\":[{\"path\":\"/a/*\",\"boundingBox\":[]}]}", "number xmin"},
+        {"{\"spatialIndexes\":[{\"path\":\"/a/*\",\"boundingBox\":{\"xmin\":1,\"ymin\":1,\"xmax\":"
+         "2,\"ymax\":\"3\"}}]}",
+         "number ymax"},
+        {"{\"spatialIndexes\":[{\"path\":\"/a/*\",\"boundingBox\":{\"xmin\":1,\"ymin\":1,\"xmax\":"
+         "1,\"ymax\":3}}]}",
+         "empty boundingBox"},
     };
 
     (void) state;
@@ -252,7 +259,8 @@ static void other_indexes_are_listed(void **state)
          "\"fullTextIndexes\":[" P("/text") "]}");
     struct index_path where = path_of("/where"), v = path_of("/v"), text = path_of("/text");
     assert_int_equal(policy.spatial_count, 1);
-    assert_true(index_path_equals(&policy.spatial[0], &where));
+    assert_true(index_path_equals(&policy.spatial[0].path, &where));
+    assert_int_equal(policy.spatial[0].types, INDEX_POINT);
     assert_int_equal(policy.vector_count, 2);
     assert_true(index_path_equals(&policy.vector[0], &v));
     assert_int_equal(policy.full_text_count, 1);

@@ -183,6 +183,7 @@ static void impossible_definitions_are_refused(void **state)
                          "{\"compositeIndexes\":[[{\"path\":\"/_etag\"},{\"path\":\"/a\"}]]}");
     assert_no_definition(INDEX_CONTAINMENT, "{");
     assert_no_definition(INDEX_STATISTICS, "//");
+    assert_no_definition(INDEX_SPATIAL, "{\"path\":\"/a/[]\",\"types\":15}");
     assert_no_definition((enum index_kind) 9, "/a");
 }
 
@@ -260,6 +261,10 @@ static void damaged_rows_are_refused(void **state)
         {INDEX_CONTAINMENT, "", NULL},
         {INDEX_STATISTICS, "/a", "["},
         {INDEX_STATISTICS, "/a", "[[1]]"},
+        {INDEX_SPATIAL, "/a", NULL},
+        {INDEX_SPATIAL, "{\"path\":\"/a\"}", NULL},
+        {INDEX_SPATIAL, "{\"types\":15}", NULL},
+        {INDEX_SPATIAL, "{\"path\":\"/a\",\"types\":15,\"plane\":[1,2,3]}", NULL},
         {(enum index_kind) 9, "/a", NULL},
     };
 
@@ -293,6 +298,89 @@ static void specs_read_back(void **state)
     buf_finish(&spec);
 }
 
+static void declared(const char *policy_text, bool is_planar, const char *const *expected)
+{
+    struct index_policy policy;
+    struct index_wanted *list;
+    size_t count, at = 0;
+
+    fault = (struct fault){0};
+    if (!index_policy_parse(&policy, slice_from_text(policy_text), &arena, &fault))
+        fail_msg("%s: %s", policy_text, fault.message);
+    policy.is_planar = is_planar;
+    if (!index_set_declared(&policy, &list, &count, &arena, &fault))
+        fail_msg("%s: %s", policy_text, fault.message);
+    for (size_t i = 0; i < count; i++) {
+        if (list[i].kind != INDEX_SPATIAL)
+            continue;
+        assert_non_null(expected[at]);
+        assert_string_equal(list[i].definition.ptr, expected[at++]);
+    }
+    assert_null(expected[at]);
+}
+
+static void spatial_indexes_are_on_boxes(void **state)
+{
+    const char *const points[] = {
+        "using gist (orrery.globe_box(doc->'a'->'b', 1)) where not deleted", NULL};
+    const char *const all[] = {"using gist (orrery.globe_box(doc->'a', 15)) where not deleted",
+                               NULL};
+    const char *const plane[] = {
+        "using gist (orrery.plane_box(doc->'a', 12, box '((-1.5,0),(100,2e+30))')) where not "
+        "deleted",
+        "using gist (orrery.plane_box(doc->'b', 15, box '((-1e+100,-1e+100),(1e+100,1e+100))')) "
+        "where not deleted",
+        NULL};
+    const char *const none[] = {NULL};
+
+    (void) state;
+    declared("{\"spatialIndexes\":[{\"path\":\"/a/b/*\",\"types\":[\"Point\"]}]}", false, points);
+    /* twice the same; elements of arrays, the item itself, a column and no types at all have none
+     */
+    declared("{\"spatialIndexes\":[{\"path\":\"/a/*\"},{\"path\":\"/a/?\",\"types\":[\"Polygon\","
+             "\"Point\",\"LineString\",\"MultiPolygon\"]},{\"path\":\"/l/[]/*\"},{\"path\":\"/*\"},"
+             "{\"path\":\"/_ts/?\"},{\"path\":\"/c/?\",\"types\":[]}]}",
+             false, all);
+    declared("{\"spatialIndexes\":[{\"path\":\"/a/*\",\"types\":[\"Polygon\",\"MultiPolygon\"],"
+             "\"boundingBox\":{\"xmin\":-1.5,\"ymin\":0,\"xmax\":100,\"ymax\":2e30}},"
+             "{\"path\":\"/b/*\",\"boundingBox\":{\"xmin\":-1e200,\"ymin\":-1e300,\"xmax\":1e101,"
+             "\"ymax\":1e308}}]}",
+             true, plane);
+    declared("{\"indexingMode\":\"none\",\"spatialIndexes\":[{\"path\":\"/a/*\"}]}", false, none);
+}
+
+/* When geospatialConfig changes, the old index is of no use until it is made anew. */
+static void spatial_indexes_are_of_the_globe_or_of_a_plane(void **state)
+{
+    struct index_path path = path_of("/a/\"b c\"");
+    struct index_located globe = {{path, INDEX_POINT | INDEX_POLYGON, {0}}, false};
+    struct index_located plane = {{path, INDEX_GEOMETRIES, {-1, -2.5, 3, 4}}, true};
+    const struct index_located *found;
+    struct index_set set = {0};
+    struct buf spec = {0};
+
+    (void) state;
+    assert_null(index_set_located(&set, &path, false));
+    index_spec_append_located(&spec, &globe);
+    assert_string_equal(buf_text(&spec), "{\"path\":\"/a/\\\"b c\\\"\",\"types\":5}");
+    add(&set, INDEX_SPATIAL, buf_text(&spec), NULL);
+    assert_null(index_set_located(&set, &path, true));
+    found = index_set_located(&set, &path, false);
+    assert_non_null(found);
+    assert_int_equal(found->spatial.types, 5);
+    spec.len = 0;
+    index_spec_append_located(&spec, &plane);
+    add(&set, INDEX_SPATIAL, buf_text(&spec), NULL);
+    found = index_set_located(&set, &path, true);
+    assert_non_null(found);
+    assert_memory_equal(&found->spatial.bounds, &plane.spatial.bounds, sizeof(struct index_box));
+    spec.len = 0;
+    index_append_box(&spec, "i", found);
+    assert_string_equal(buf_text(&spec),
+                        "orrery.plane_box(i.doc->'a'->'b c', 15, box '((-1,-2.5),(3,4))')");
+    buf_finish(&spec);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -304,6 +392,8 @@ int main(void)
         cmocka_unit_test(common_values_are_known),
         cmocka_unit_test(damaged_rows_are_refused),
         cmocka_unit_test(specs_read_back),
+        cmocka_unit_test(spatial_indexes_are_on_boxes),
+        cmocka_unit_test(spatial_indexes_are_of_the_globe_or_of_a_plane),
     };
 
     return cmocka_run_group_tests_name("index_set", tests, setup, teardown);

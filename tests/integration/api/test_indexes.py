@@ -254,3 +254,85 @@ def test_a_composite_index_is_told(client, database):
     container.fill(100)
     _, metrics = query(client, container, "SELECT VALUE c.a FROM c ORDER BY c.a, c.b DESC")
     assert metrics["UtilizedCompositeIndexes"][0]["IndexSpecs"] == ["/a ASC", "/b DESC"]
+
+
+PLACES = [{"path": "/place/*", "types": ["Point", "LineString", "Polygon", "MultiPolygon"]}]
+NEAR = 'ST_DISTANCE(c.place, {"type": "Point", "coordinates": [10, 50]}) < 50000'
+
+
+def fill_places(container, count):
+    """Points in a grid of a degree, and some values that are no geometry."""
+    for n in range(count):
+        place = {"type": "Point", "coordinates": [n % 60 - 30, n // 60 + 45]} if n % 7 else f"nowhere {n}"
+        answer = container.client.post(f"{container.path}/docs", {"id": str(n), "pk": "p", "a": n, "place": place, "other": place},
+                                       pk=["p"])
+        assert answer.status == 201, answer
+
+
+def scans(sql, container, kind):
+    """How often the container's indexes of a kind were scanned; counted a second late."""
+    number = container.number(sql)
+    return sql.execute("select coalesce(sum(s.idx_scan), 0) from orrery.query_indexes q join pg_stat_user_indexes s"
+                       " on s.indexrelid = to_regclass('orrery.' || orrery.index_relation(q.container, q.number))"
+                       " where q.container = %s and q.kind = %s", [number, kind]).fetchone()[0]
+
+
+def test_places_are_found_by_a_spatial_index(client, database, sql):
+    container = Container(client, database, {**policy(), "spatialIndexes": PLACES})
+    assert container.indexes(sql) == [(1, "ready"), (5, "ready")]
+    fill_places(container, 600)
+    sql.execute(f"analyze orrery.items_{container.number(sql)}")
+    before = scans(sql, container, 5)
+    expected = [n for n in range(600) if n % 7 and n % 60 - 30 == 10 and n // 60 + 45 == 50]
+    found, metrics = query(client, container, f"SELECT VALUE c.a FROM c WHERE {NEAR}")
+    assert found == expected != []
+    assert specs(metrics["UtilizedSingleIndexes"]) == ["/place/*"]
+    assert specs(metrics["PotentialSingleIndexes"]) == []
+    # what is no geometry is found by NOT, which narrows nothing
+    found, metrics = query(client, container, f"SELECT VALUE COUNT(1) FROM c WHERE NOT ({NEAR})")
+    assert found == [sum(1 for n in range(600) if n % 7) - len(expected)]
+    assert specs(metrics["UtilizedSingleIndexes"]) == []
+    found, metrics = query(client, container, f"SELECT VALUE c.a FROM c WHERE {NEAR.replace('place', 'other')}", v2=True)
+    assert found == expected
+    assert specs(metrics["PotentialIndexes"]["SingleIndexes"]) == ["/other/*"]
+    wait_until(lambda: scans(sql, container, 5) > before, "PostgreSQL tells of a scan")
+
+
+def test_a_spatial_index_comes_and_goes_with_the_policy(client, database, sql):
+    container = Container(client, database)
+    fill_places(container, 600)
+    text = f"SELECT VALUE c.a FROM c WHERE {NEAR}"
+    expected, metrics = query(client, container, text)
+    assert specs(metrics["PotentialSingleIndexes"]) == ["/place/*"]
+    with_places = {**policy(), "spatialIndexes": PLACES + [{"path": "/list/[]/*", "types": ["Point"]}]}
+    container.replace(with_places)
+    wait_until(lambda: container.indexes(sql) == [(1, "ready"), (5, "ready")], "a spatial index, and none on elements of arrays")
+
+    def is_used():
+        found, metrics = query(client, container, text)
+        assert found == expected
+        return specs(metrics["UtilizedSingleIndexes"]) == ["/place/*"]
+
+    wait_until(is_used, "its use, once the gateway knows it")
+    # degrees become numbers of a plane: another index, and until it is there none
+    definition = {**container.definition, "indexingPolicy": with_places, "geospatialConfig": {"type": "Geometry"}}
+    assert client.put(container.path, definition).status == 200
+    text = 'SELECT VALUE c.a FROM c WHERE ST_DISTANCE(c.place, {"type": "Point", "coordinates": [10, 50]}) <= 1'
+    expected = [n for n in range(600) if n % 7 and abs(n % 60 - 40) + abs(n // 60 - 5) <= 1]
+    assert query(client, container, text)[0] == expected
+    wait_until(is_used, "the index of the plane")
+    number = container.number(sql)
+    [definition] = wait_until(lambda: [text for (text,) in sql.execute(
+        "select indexdef from pg_indexes where schemaname = 'orrery' and tablename = %s and indexdef like '%% gist %%'",
+        [f"items_{number}"])] if container.indexes(sql) == [(1, "ready"), (5, "ready")] else None, "the old one gone")
+    assert "plane_box" in definition
+    assert client.put(container.path, {**container.definition, "indexingPolicy": policy()}).status == 200
+    wait_until(lambda: container.indexes(sql) == [(1, "ready")], "no spatial index")
+
+
+def test_a_bounding_box_that_is_none_is_refused(client, database):
+    definition = {"id": uuid.uuid4().hex[:12], "partitionKey": {"paths": ["/pk"], "kind": "Hash", "version": 2},
+                  "geospatialConfig": {"type": "Geometry"},
+                  "indexingPolicy": {**policy(), "spatialIndexes": [{**PLACES[0], "boundingBox": {"xmin": 0, "ymin": 0, "xmax": 1}}]}}
+    answer = client.post(f"{database}/colls", definition)
+    assert answer.status == 400 and "ymax" in answer.json["message"], answer
