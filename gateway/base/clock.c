@@ -22,12 +22,17 @@ static int64_t read_us(clockid_t id)
 
 int64_t clock_unix_ms(void)
 {
-    return read_us(CLOCK_REALTIME) / 1000 + atomic_load_explicit(&skew_ms, memory_order_relaxed);
+    return read_us(CLOCK_REALTIME) / 1000;
 }
 
 int64_t clock_unix_s(void)
 {
     return clock_unix_ms() / 1000;
+}
+
+int64_t clock_items_s(void)
+{
+    return (clock_unix_ms() + atomic_load_explicit(&skew_ms, memory_order_relaxed)) / 1000;
 }
 
 int64_t clock_monotonic_us(void)

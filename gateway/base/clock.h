@@ -1,7 +1,7 @@
 /*
  * Time: wall clock for _ts, TTL and dates; monotonic clock for durations and deadlines.
  *
- * Tests may set an offset on the wall clock. Nothing is ever ordered by the wall clock.
+ * Nothing is ever ordered by the wall clock.
  */
 #ifndef ORRERY_BASE_CLOCK_H
 #define ORRERY_BASE_CLOCK_H
@@ -18,11 +18,16 @@
 int64_t clock_unix_s(void);
 int64_t clock_unix_ms(void);
 
+/* The wall clock as _ts and lifetimes of items use it: the only one that may be set wrong on
+ * demand.
+ */
+int64_t clock_items_s(void);
+
 /* Monotonic microseconds and milliseconds, from an arbitrary start. */
 int64_t clock_monotonic_us(void);
 int64_t clock_monotonic_ms(void);
 
-/* Shift the wall clock of this process, for tests and for faults on demand. */
+/* Shift the clock of items, in this process: a fault on demand. */
 void clock_set_skew_ms(int64_t skew_ms);
 
 /* RFC 1123 date. Years 1970 to 9999. */

@@ -103,6 +103,7 @@ struct config {
     int query_connections;
     int write_batch; /* operations that may share a transaction */
     bool is_throughput_enforced;
+    bool allows_faults;
     int default_ranges; /* ranges of a new container; 0: from its throughput */
 
     /* What is said. */

@@ -127,6 +127,8 @@ const struct setting settings[] = {
      "writes to one range that meet and may share a transaction; 1 shows what sharing is worth"},
     {"enforce-throughput", NULL, SETTING_SWITCH, GATEWAY, AT(is_throughput_enforced), NULL, 0, 0, NULL, NULL, NULL,
      "answer 429 when a container's provisioned throughput is used up"},
+    {"allow-faults", NULL, SETTING_SWITCH, SERVE, AT(allows_faults), NULL, 0, 0, NULL, NULL, NULL,
+     "let holders of a read-write key disturb this gateway on demand: POST /_orrery/faults; orrery up sets it"},
     {"default-ranges", NULL, SETTING_NUMBER, GATEWAY, AT(default_ranges), "0", 0, 256, NULL, NULL, "N",
      "partition key ranges of a new container; 0: one for every 10,000 RU/s of its throughput"},
 

@@ -13,7 +13,8 @@ enum route_access {
     ROUTE_OPEN, /* no authorization */
     ROUTE_READ,
     ROUTE_WRITE,
-    ROUTE_POST /* a write, unless its headers make it a query */
+    ROUTE_OPERATOR, /* needs a read-write key, whatever the region may do for clients */
+    ROUTE_POST      /* a write, unless its headers make it a query */
 };
 
 struct route {

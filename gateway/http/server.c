@@ -9,6 +9,7 @@
 #include "http/certificates.h"
 #include "http/tickets.h"
 #include "model/charge.h"
+#include "replica/faults.h"
 
 #include <assert.h>
 #include <poll.h>
@@ -54,8 +55,9 @@ struct exchange {
     size_t body_reserved, answer_reserved; /* counted in server->body_bytes */
     size_t discarded_bytes;
     int64_t started_us;
-    int64_t arrived_ms; /* when something of it came last, loop->now_ms */
-    struct fault fault; /* found before a handler ran */
+    int64_t arrived_ms;   /* when something of it came last, loop->now_ms */
+    struct fault fault;   /* found before a handler ran */
+    struct fault pretext; /* said in place of the answer, as a fault on demand has it */
     struct MHD_Response *response;
     unsigned status;
 };
@@ -247,7 +249,9 @@ static void call_answered(struct op *op)
 
     list_remove(&exchange->place);
     call_settle(&exchange->call);
-    prepare_answer(exchange, &op->fault);
+    if (exchange->pretext.status != 0)
+        exchange->call.reply.header_count = 0; /* no token of what was done */
+    prepare_answer(exchange, exchange->pretext.status != 0 ? &exchange->pretext : &op->fault);
     if (exchange->is_suspended) {
         exchange->is_suspended = false;
         loop_kick(exchange->server->loop);
@@ -391,6 +395,32 @@ static bool find_route(struct exchange *exchange, const char *method)
                      method, allowed);
 }
 
+static enum fault_requests kind_of(const struct request *request, const struct route *route)
+{
+    if (route->path != PATH_ITEM && route->path != PATH_ITEMS &&
+        route->path != PATH_PARTITION_KEY_DELETE)
+        return FAULT_METADATA;
+    if (request_is_write(request, route))
+        return FAULT_WRITES;
+    return route->access == ROUTE_POST ? FAULT_QUERIES : FAULT_READS;
+}
+
+/* A fault on demand. False when the request ends here. */
+static bool check_faults(struct exchange *exchange)
+{
+    const struct request *request = &exchange->call.request;
+    const struct route *route = exchange->route;
+    struct fault fault;
+    bool acts_after;
+
+    if (route->access == ROUTE_OPERATOR ||
+        !faults_refuse(kind_of(request, route), request->path.ids[0], request->path.ids[1],
+                       &acts_after, &fault))
+        return true;
+    *(acts_after ? &exchange->pretext : &exchange->fault) = fault;
+    return acts_after;
+}
+
 static bool check_service(struct exchange *exchange)
 {
     struct server *server = exchange->server;
@@ -405,7 +435,8 @@ static bool check_service(struct exchange *exchange)
     }
     return authorize(server->config, &exchange->call, exchange->route, &exchange->fault) &&
            gate_check(regions_current(), &exchange->call.request, exchange->route,
-                      &exchange->fault);
+                      &exchange->fault) &&
+           check_faults(exchange);
 }
 
 /* Headers are complete: decide everything that needs no body. */
@@ -419,7 +450,7 @@ static void begin_request(struct exchange *exchange, const char *method)
     call->op.log.activity_id = call->request.activity_id;
     call->request.method_text = arena_copy(&call->op.arena, method, strnlen(method, 16));
     call->request.is_tls = exchange->is_tls;
-    call->now_s = clock_unix_s();
+    call->now_s = clock_items_s();
     exchange->state = EXCHANGE_READING;
     exchange->arrived_ms = exchange->server->loop->now_ms;
     if (reader.is_out_of_memory || call->request.method_text == NULL)

@@ -40,9 +40,18 @@ struct handle {
 
 struct gather;
 
+enum call_stage {
+    CALL_HELD, /* on a disturbed link, not yet sent; the handle is ready */
+    CALL_SENT, /* libcurl has it */
+    CALL_KEPT  /* answered, and the answer is still on its way */
+};
+
 struct peer_call {
     struct list place; /* in peers->running */
     struct gather *gather;
+    enum call_stage stage;
+    struct peer_link link;
+    struct loop_timer timer; /* of the other stages */
     struct handle *handle;
     struct peer_answer answer;
     struct buf body;
@@ -55,6 +64,7 @@ struct peer_call {
 /* What an op waits for; in its arena. */
 struct gather {
     struct op *op;
+    struct peers *peers;
     unsigned count, left;
     struct peer_call calls[];
 };
@@ -139,6 +149,7 @@ static void call_end(struct peers *peers, struct peer_call *call, CURLcode resul
 {
     struct handle *handle = call->handle;
 
+    loop_timer_disarm(peers->loop, &call->timer);
     call_describe(call, result);
     list_remove(&call->place);
     peers->calls--;
@@ -153,6 +164,58 @@ static void gather_ended(struct peer_call *call)
     assert(gather->left > 0);
     if (--gather->left == 0)
         op_resume(gather->op);
+}
+
+/* ---- disturbed links ---- */
+
+static void call_lose(struct peer_call *call)
+{
+    call->answer.status = 0;
+    call->answer.body = (struct slice){NULL, 0};
+    call->answer.date_s = 0;
+    call->answer.error = "lost on the way, as a fault on demand has it";
+}
+
+/* The answer is here, or why there is none: let it wait where it must. */
+static bool call_keep(struct peers *peers, struct peer_call *call)
+{
+    if (call->link.loses_answer)
+        call_lose(call);
+    if (call->link.answer_ms <= 0)
+        return false;
+    call->stage = CALL_KEPT;
+    list_append(&peers->running, &call->place);
+    peers->calls++;
+    loop_timer_arm(peers->loop, &call->timer, call->link.answer_ms);
+    return true;
+}
+
+/* Of a call that is not in libcurl's hands. */
+static void call_let_go(struct peers *peers, struct peer_call *call)
+{
+    loop_timer_disarm(peers->loop, &call->timer);
+    list_remove(&call->place);
+    peers->calls--;
+    if (call->handle != NULL)
+        handle_give_back(peers, call->handle);
+    call->handle = NULL;
+}
+
+static void call_timer_fired(struct loop_timer *timer)
+{
+    struct peer_call *call = container_of(timer, struct peer_call, timer);
+    struct peers *peers = call->gather->peers;
+
+    if (call->stage == CALL_HELD && !call->link.loses_request) {
+        call->stage = CALL_SENT;
+        if (curl_multi_add_handle(peers->multi, call->handle->easy) == CURLM_OK)
+            return;
+        call->answer.error = "the call could not be made";
+    } else if (call->stage == CALL_HELD) {
+        call_lose(call);
+    }
+    call_let_go(peers, call);
+    gather_ended(call);
 }
 
 static void collect(struct peers *peers)
@@ -170,7 +233,8 @@ static void collect(struct peers *peers)
             continue;
         curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &call);
         call_end(peers, call, result);
-        list_append(&ended, &call->place);
+        if (!call_keep(peers, call))
+            list_append(&ended, &call->place);
     }
     for (struct list *at = list_pop(&ended); at != NULL; at = list_pop(&ended))
         gather_ended(list_entry(at, struct peer_call, place));
@@ -367,20 +431,41 @@ static bool handle_set(const struct peers *peers, struct peer_call *call,
            (!request->is_post || set_post(call->handle, request));
 }
 
+/* How long a call is held before it is sent, or given up when it is lost. */
+static int held_ms(const struct peers *peers, const struct peer_request *request, long timeout_ms)
+{
+    int most = peers->options.connect_timeout_ms;
+
+    if (!request->link.loses_request)
+        return request->link.send_ms;
+    return timeout_ms < most ? (int) timeout_ms : most;
+}
+
+static bool call_send(struct peers *peers, struct peer_call *call, int after_ms)
+{
+    call->stage = after_ms > 0 ? CALL_HELD : CALL_SENT;
+    if (after_ms > 0)
+        loop_timer_arm(peers->loop, &call->timer, after_ms);
+    return after_ms > 0 || curl_multi_add_handle(peers->multi, call->handle->easy) == CURLM_OK;
+}
+
 /* False when the call could not be made; its answer says so. */
 static bool call_begin(struct peers *peers, struct peer_call *call,
                        const struct peer_request *request)
 {
     int64_t left_ms = op_time_left_ms(call->gather->op);
     long timeout_ms = left_ms < request->timeout_ms ? (long) left_ms : request->timeout_ms;
+    long way_ms = timeout_ms - request->link.send_ms - request->link.answer_ms;
 
     list_init(&call->place);
+    loop_timer_init(&call->timer, call_timer_fired);
+    call->link = request->link;
     call->body_max_bytes = request->body_max_bytes;
     call->tag = request->tag;
     call->handle = handle_take(peers);
     /* To libcurl a timeout of 0 is none. */
-    if (call->handle != NULL && handle_set(peers, call, request, timeout_ms > 0 ? timeout_ms : 1) &&
-        curl_multi_add_handle(peers->multi, call->handle->easy) == CURLM_OK) {
+    if (call->handle != NULL && handle_set(peers, call, request, way_ms > 0 ? way_ms : 1) &&
+        call_send(peers, call, held_ms(peers, request, timeout_ms))) {
         list_append(&peers->running, &call->place);
         peers->calls++;
         return true;
@@ -417,6 +502,7 @@ enum op_next peer_ask_all(struct peers *peers, struct op *op, const struct peer_
         return OP_FAILED;
     }
     gather->op = op;
+    gather->peers = peers;
     gather->count = count;
     op->waiting_for = gather;
     for (unsigned i = 0; i < count; i++) {
@@ -482,7 +568,10 @@ void peers_finish(struct peers *peers)
     while (!list_is_empty(&peers->running)) {
         struct peer_call *call = list_entry(peers->running.next, struct peer_call, place);
         snprintf(call->message, sizeof(call->message), "the gateway stops");
-        call_end(peers, call, CURLE_ABORTED_BY_CALLBACK);
+        if (call->stage == CALL_KEPT)
+            call_let_go(peers, call);
+        else
+            call_end(peers, call, CURLE_ABORTED_BY_CALLBACK);
         gather_ended(call);
     }
     for (struct list *at = list_pop(&peers->idle); at != NULL; at = list_pop(&peers->idle))

@@ -41,6 +41,15 @@ struct peers {
     bool is_finishing;
 };
 
+/*
+ * A disturbed link, in both directions of one call. What is lost is noticed as a connection that
+ * cannot be made is. Zero: undisturbed.
+ */
+struct peer_link {
+    int send_ms, answer_ms; /* how long request and answer are on their way besides */
+    bool loses_request, loses_answer;
+};
+
 struct peer_request {
     const char *url; /* http or https; borrowed until the call is made */
     int timeout_ms;  /* all of it, connecting included; at least 1, cut at the op's deadline */
@@ -50,6 +59,7 @@ struct peer_request {
     const char *const *headers; /* "name: value", NULL at the end; borrowed until the call is made,
                                    NULL for none */
     void *tag;                  /* the asker's, for peer_tag */
+    struct peer_link link;
 };
 
 struct peer_answer {

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/keys.h"
 #include "model/authtoken.h"
+#include "replica/faults.h"
 #include "store/regions.h"
 
 #include <stdatomic.h>
@@ -89,12 +90,17 @@ enum op_next replica_call(struct peers *peers, struct op *op, const struct repli
         .body = request->body,
         .headers = headers,
         .tag = state};
+    struct peer_request twice[2];
+    bool is_duplicated = false;
     if (state == NULL || headers[0] == NULL || headers[1] == NULL || call.url == NULL) {
         fault_set_oom(&op->fault);
         return OP_FAILED;
     }
     *state = (struct call_state){.next = next, .ordinal = request->ordinal};
-    return peer_ask(peers, op, &call, call_answered);
+    if (!request->passes_faults)
+        call.link = faults_of_call(regions_current()->self, request->ordinal, &is_duplicated);
+    twice[0] = twice[1] = call;
+    return peer_ask_all(peers, op, twice, is_duplicated ? 2 : 1, call_answered);
 }
 
 static enum op_next call_answered(struct op *op)

@@ -20,6 +20,7 @@ struct replica_request {
     bool is_binary;    /* otherwise JSON */
     int timeout_ms;    /* all of it */
     size_t answer_bytes_max;
+    bool passes_faults; /* links that are disturbed on demand let it through */
 };
 
 /*

@@ -17,6 +17,7 @@ op_step sprocs_create, sprocs_list, sprocs_read, sprocs_replace, sprocs_delete, 
 op_step triggers_create, triggers_list, triggers_read, triggers_replace, triggers_delete;
 op_step udfs_create, udfs_list, udfs_read, udfs_replace, udfs_delete;
 op_step conflicts_list, conflicts_query, conflicts_read, conflicts_delete;
+op_step faults_read, faults_order, faults_clear; /* on demand */
 op_step users_create, users_list, users_read, users_replace, users_delete;
 op_step permissions_create, permissions_list, permissions_read, permissions_replace,
     permissions_delete;

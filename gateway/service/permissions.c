@@ -10,6 +10,7 @@
  * A user has one permission per resource: a definition of kind METADATA_GRANT, named after a digest
  * of the scope, is written with the permission and collides with a second one.
  */
+#include "base/clock.h"
 #include "base/hex.h"
 #include "base/keys.h"
 #include "model/authtoken.h"
@@ -324,7 +325,7 @@ static void append_token(struct op *op, struct buf *buf, const struct metadata *
     if (!authtoken_lifetime_parse(&lifetime_s, call->request.headers.at[HEADER_EXPIRY_SECONDS],
                                   &unused))
         lifetime_s = AUTHTOKEN_LIFETIME_DEFAULT_S; /* refused before: check_lifetime */
-    grant.expires_s = call->now_s + lifetime_s;
+    grant.expires_s = clock_unix_s() + lifetime_s;
     if (!read_scope(op, one->body, &grant.scope)) {
         buf->has_failed = true;
         return;

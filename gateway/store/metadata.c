@@ -337,7 +337,7 @@ static void put_ttl(struct pgparams *params, const struct metadata_container *co
 /* The query pool does not send again, so a batch number would serve nothing. */
 static void put_write(struct pgparams *params, struct write *write)
 {
-    store_write_params(params, 0, 0, clock_unix_s(), &write, 1);
+    store_write_params(params, 0, 0, clock_items_s(), &write, 1);
 }
 
 static void put_indexes(struct pgparams *params, const struct metadata_container *container)
@@ -391,7 +391,7 @@ enum op_next metadata_drop(struct store *store, struct op *op, struct write *wri
     struct pgparams params = {0};
 
     assert(write->count == 1 && operation->kind == WRITE_DELETE);
-    pgparams_int8(&params, clock_unix_s());
+    pgparams_int8(&params, clock_items_s());
     pgparams_bytea(&params, operation->pk);
     pgparams_text(&params, operation->id);
     if (operation->has_if_match)

@@ -102,7 +102,7 @@ static enum op_next round_begin(struct op *op)
     struct pgio_statement statement = {.key = store_statement_key(STATEMENT_UPKEEP, 0),
                                        .sql = plan_sql};
     struct pgparams params = {0};
-    int64_t now_s = clock_unix_s();
+    int64_t now_s = clock_items_s();
 
     if (!op_alloc_self(op, sizeof(struct round)))
         return OP_FAILED;
@@ -138,7 +138,7 @@ static enum op_next job_begin(struct op *op)
         .key = store_statement_key(STATEMENT_UPKEEP, (uint32_t) job->kind),
         .sql = job_sql[job->kind]};
     pgparams_int8(&params, job->id);
-    pgparams_int8(&params, clock_unix_s());
+    pgparams_int8(&params, clock_items_s());
     return store_query(self->upkeep->store, op, STORE_READS, &statement, &params, job_done);
 }
 

@@ -534,7 +534,7 @@ static bool prepare_batch(struct store *store, struct write_queue *queue)
     if (batch == NULL)
         return false;
     fill_batch(batch, queue);
-    store_write_params(&batch->params, writes->writer, ++writes->sequence, clock_unix_s(),
+    store_write_params(&batch->params, writes->writer, ++writes->sequence, clock_items_s(),
                        batch->writes, batch->count);
     for (unsigned i = 0; i < batch->count; i++)
         batch->writes[i]->op->waits = OP_WAITS_WRITE;

@@ -29,7 +29,7 @@ def date_text(shift_s=0):
 def link_of(method, path):
     """Type word and resource link that a request on this path signs."""
     segments = [urllib.parse.unquote(s) for s in path.split("?")[0].strip("/").split("/") if s]
-    if not segments:
+    if not segments or segments[0] == "_orrery":
         return "", ""
     if segments[-2:] == ["operations", "partitionkeydelete"]:
         return "colls", "/".join(segments[:-2])

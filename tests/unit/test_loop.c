@@ -302,6 +302,7 @@ static void an_op_that_yields_ends_with_its_deadline(void **state)
 /* What the server does is said by the path: /ok, /large, /hang, /headers, /cut. */
 struct server {
     int fd, port, accepted;
+    _Atomic int requests;
     pthread_t thread;
 };
 
@@ -323,6 +324,7 @@ static void *serve_one(void *argument)
 
     while ((len = recv(fd, bytes, sizeof(bytes) - 1, 0)) > 0) {
         bytes[len] = '\0';
+        server.requests++;
         if (strncmp(bytes, "GET /ok ", 8) == 0) {
             send_text(fd, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello");
         } else if (strncmp(bytes, "GET /large ", 11) == 0) {
@@ -391,6 +393,7 @@ static int end_peers(void **state)
 static const char *paths[8];
 static unsigned paths_count;
 static int timeout_ms, port;
+static struct peer_link links[8];
 static struct seen {
     unsigned status;
     char body[32], error[128];
@@ -418,7 +421,8 @@ static enum op_next step_ask(struct op *op)
         requests[i] = (struct peer_request){
             .url = arena_printf(&op->arena, "http://127.0.0.1:%d%s", port, paths[i]),
             .timeout_ms = timeout_ms,
-            .body_max_bytes = 500};
+            .body_max_bytes = 500,
+            .link = links[i]};
     return peer_ask_all(&peers, op, requests, paths_count, step_seen);
 }
 
@@ -430,6 +434,7 @@ static void ask(const char *path, const char *path2, const char *path3)
     paths_count = path3 != NULL ? 3 : path2 != NULL ? 2 : 1;
     timeout_ms = 5000;
     port = server.port;
+    memset(links, 0, sizeof(links));
 }
 
 static void run_to_answer(int64_t deadline_ms)
@@ -536,6 +541,82 @@ static void an_expired_op_is_freed_when_its_call_ends(void **state)
     assert_int_equal(answered, 1);
 }
 
+static const char lost[] = "lost on the way, as a fault on demand has it";
+
+static void a_disturbed_link_delays_both_ways(void **state)
+{
+    (void) state;
+    ask("/ok", "/ok", "/ok");
+    links[0].send_ms = 150;
+    links[1].answer_ms = 150;
+    links[2] = (struct peer_link){.send_ms = 100, .answer_ms = 100};
+    int64_t begun_ms = loop.now_ms;
+    op_start(make_op(), step_ask, 10000);
+    while (loop.now_ms - begun_ms < 90)
+        loop_turn(&loop, 10);
+    assert_int_equal(server.requests, 1); /* of the call whose answer is delayed */
+    turn_until(&answered, 1);
+    assert_true(loop.now_ms - begun_ms >= 200);
+    assert_int_equal(server.requests, 3);
+    for (unsigned i = 0; i < 3; i++) {
+        assert_int_equal(seen[i].status, 200);
+        assert_string_equal(seen[i].body, "hello");
+    }
+}
+
+static void what_is_lost_is_an_error(void **state)
+{
+    (void) state;
+    ask("/ok", "/ok", "/ok");
+    links[0].loses_request = true;
+    links[1].loses_answer = true;
+    links[2] = (struct peer_link){.answer_ms = 50, .loses_answer = true};
+    int64_t begun_ms = loop.now_ms;
+    run_to_answer(10000);
+    assert_true(loop.now_ms - begun_ms >= 500); /* as long as connecting may take */
+    assert_true(loop.now_ms - begun_ms < 4000);
+    assert_int_equal(server.requests, 2); /* the answer is lost, not the request */
+    for (unsigned i = 0; i < 3; i++) {
+        assert_int_equal(seen[i].status, 0);
+        assert_string_equal(seen[i].error, lost);
+        assert_string_equal(seen[i].body, "");
+    }
+}
+
+static void a_delay_is_part_of_the_timeout(void **state)
+{
+    (void) state;
+    ask("/hang", NULL, NULL);
+    timeout_ms = 300;
+    links[0].send_ms = 150;
+    int64_t begun_ms = loop.now_ms;
+    run_to_answer(10000);
+    assert_true(loop.now_ms - begun_ms >= 300);
+    assert_true(loop.now_ms - begun_ms < 3000);
+    assert_int_equal(seen[0].status, 0);
+}
+
+static void calls_on_their_way_are_told_of_the_end(void **state)
+{
+    (void) state;
+    ask("/ok", "/ok", "/ok");
+    links[0].send_ms = 100000;
+    links[1].answer_ms = 100000;
+    links[2].loses_request = true;
+    op_start(make_op(), step_ask, 10000);
+    while (server.requests == 0 || peers.calls != 3)
+        loop_turn(&loop, 10);
+    int64_t begun_ms = loop.now_ms;
+    while (loop.now_ms - begun_ms < 100)
+        loop_turn(&loop, 10);
+    assert_int_equal(answered, 0);
+    peers_finish(&peers);
+    assert_int_equal(answered, 1);
+    assert_int_equal(released, 1);
+    assert_string_equal(seen[0].error, "the gateway stops");
+    assert_string_equal(seen[2].error, "the gateway stops");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -557,6 +638,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(connections_are_kept_and_calls_repeated, begin_peers,
                                         end_peers),
         cmocka_unit_test_setup_teardown(a_call_in_flight_is_told_of_the_end, begin_peers,
+                                        end_peers),
+        cmocka_unit_test_setup_teardown(a_disturbed_link_delays_both_ways, begin_peers, end_peers),
+        cmocka_unit_test_setup_teardown(what_is_lost_is_an_error, begin_peers, end_peers),
+        cmocka_unit_test_setup_teardown(a_delay_is_part_of_the_timeout, begin_peers, end_peers),
+        cmocka_unit_test_setup_teardown(calls_on_their_way_are_told_of_the_end, begin_peers,
                                         end_peers),
         cmocka_unit_test_setup_teardown(an_expired_op_is_freed_when_its_call_ends, begin_peers,
                                         end_peers),

@@ -17,6 +17,7 @@ from schemathesis import checks, generation
 from schemathesis.specs.openapi import checks as document_checks
 
 from support import openapi, wire
+from support.gateway import Gateway
 
 SEED = 20261123
 EXAMPLES = 8
@@ -137,6 +138,24 @@ def offers(walk, container):
     assert changed["content"]["offerThroughput"] == 500
 
 
+def faults(walk, postgres):
+    """At a gateway of their own, since they are off in the one of the other tests."""
+    for operation in ("GET", "POST", "DELETE"):
+        walk(403, f"{operation} /_orrery/faults", {"kind": "pause"} if operation == "POST" else None)
+    with Gateway(postgres, args=["--allow-faults"]) as disturbed:
+        faults_at(Walk(disturbed))
+
+
+def faults_at(walk):
+    assert walk(200, "GET /_orrery/faults").json() == {"faults": []}
+    made = walk(201, "POST /_orrery/faults", {"kind": "link", "delayMs": 1, "drop": 0.5}).json()["fault"]
+    walk(201, "POST /_orrery/faults", {"kind": "refuse", "requests": "writes", "container": "a/b", "status": 404, "substatus": 1002})
+    walk(400, "POST /_orrery/faults", {"kind": "link"})
+    assert made in walk(200, "GET /_orrery/faults").json()["faults"]
+    assert walk(200, "POST /_orrery/faults", {"kind": "clear", "id": made["id"]}).json()["cleared"] == 1
+    assert walk(200, "DELETE /_orrery/faults").json() == {"cleared": 1, "unreached": []}
+
+
 def items(walk, db):
     feed = "/dbs/{db}/colls/{coll}/docs"
     one = feed + "/{doc}"
@@ -195,7 +214,7 @@ def containers(walk, db):
     return container
 
 
-def test_every_operation_answers_as_documented(gateway):
+def test_every_operation_answers_as_documented(gateway, postgres):
     walk = Walk(gateway)
     walk(200, "GET /")
     walk(201, "POST /dbs", {"id": "walk"})
@@ -206,6 +225,7 @@ def test_every_operation_answers_as_documented(gateway):
     found = walk(200, "POST /dbs", query, "application/query+json", {"x-ms-documentdb-isquery": "true"}).json()
     assert [db["id"] for db in found["Databases"]] == ["walk"]
     walk(200, "GET /dbs/{db}", db="walk")
+    faults(walk, postgres)
     container = containers(walk, "walk")
     offers(walk, container)
     items(walk, "walk")
