@@ -115,11 +115,13 @@ class Region:
         """What its gateways are told of the account."""
         others = [region for region in self.account.regions if region is not self]
         peers = ",".join(f"{other.name}={self.links[other.ordinal].url if self.links else other.gateways[0].http}" for other in others)
-        found = ["--consistency", self.account.level]
+        found = ["--lease-ms", str(self.account.lease_ms)]
         if peers:
-            found += ["--peers", peers]
-        if self.account.topology_path:
+            clients = ",".join(f"{region.name}={region.gateways[0].http}" for region in self.account.regions)
+            found += ["--peers", peers, "--client-endpoints", clients]
             found += ["--topology", str(self.account.topology_path)]
+        else:
+            found += ["--consistency", self.account.level]
         return found + self.extra_args
 
     def addresses(self):
@@ -173,7 +175,7 @@ class Region:
 
 class Account:
     def __init__(self, regions=3, gateways=1, level="Session", mode="single", hub=1, bounded=(100000, 300), args=(),
-                 postgres_options=None, names=NAMES, links=True, disks=None):
+                 postgres_options=None, names=NAMES, links=True, disks=None, lease_ms=1000):
         """mode: single or multi. bounded: K and T. args: further ones of every gateway. links: without them the first
         gateways of the regions reach each other as they are, and nothing can be cut. disks: folders for the data of regions, by ordinal."""
         assert mode in ("single", "multi") and regions <= len(names)
@@ -182,6 +184,7 @@ class Account:
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="orrery-account-"))
         self.network = Network()
         self.topology_path = None
+        self.lease_ms = lease_ms
         self.has_links, self.disks = links, disks or {}
         self.regions = [Region(self, n + 1, names[n], gateways, args) for n in range(regions)]
 
@@ -205,9 +208,8 @@ class Account:
             for other in self.regions:
                 if other is not region and self.has_links:
                     region.links[other.ordinal] = self.network.link(other.addresses)
-        if knows_topology():
-            self.topology_path = self.directory / "topology.json"
-            self.topology_path.write_text(json.dumps(self.document()))
+        self.topology_path = self.directory / "topology.json"
+        self.topology_path.write_text(json.dumps(self.document()))
         run_all(*[region.start for region in self.regions])
         return self
 
@@ -323,11 +325,6 @@ class Account:
         self.network.close()
         if not os.environ.get("ORRERY_KEEP"):
             shutil.rmtree(self.directory, ignore_errors=True)
-
-
-def knows_topology():
-    done = subprocess.run([program(), "serve", "--help"], env=environment(), capture_output=True, text=True, timeout=30)
-    return "--topology" in done.stdout
 
 
 def wait_for(wrong, deadline_s):
