@@ -133,73 +133,113 @@ static void append_key(const struct index_key *key, const struct sort_value *val
     }
 }
 
-static void append_keys(const struct order_sql *order, unsigned from, unsigned to,
-                        const struct sort_value *values, struct sql *sql)
+/* The columns of the order, the item's rid being behind the keys; values NULL for the columns
+ * themselves, else what a position has for them. */
+static void append_columns(const struct order_sql *order, unsigned from, unsigned to,
+                           const struct order_page *at, struct sql *sql)
 {
     for (unsigned i = from; i < to; i++) {
         if (i > from)
             buf_append_text(&sql->text, ", ");
-        append_key(&order->keys[i], values != NULL ? &values[i] : NULL, sql);
+        if (i < order->count)
+            append_key(&order->keys[i], at != NULL ? &at->values[i] : NULL, sql);
+        else
+            buf_append_slice(&sql->text, at != NULL ? at->bound : SLICE_LITERAL("i.rid"));
     }
 }
 
-static const char *beyond(bool is_descending)
+static bool is_descending(const struct order_sql *order, unsigned column)
 {
-    return is_descending ? ") < (" : ") > (";
+    return order->keys[column < order->count ? column : 0].is_descending;
 }
 
-static bool has_one_direction(const struct order_sql *order)
+/* Behind the last of the columns from one on that have its direction. */
+static unsigned run_end(const struct order_sql *order, unsigned from)
 {
-    for (unsigned i = 1; i < order->count; i++) {
-        if (order->keys[i].is_descending != order->keys[0].is_descending)
-            return false;
-    }
-    return true;
+    unsigned end = from + 1;
+
+    while (end <= order->count && is_descending(order, end) == is_descending(order, from))
+        end++;
+    return end;
 }
 
-/* Beyond by key number `last`, the ones before it being equal. */
-static void append_prefix(const struct order_sql *order, const struct sort_value *values,
-                          unsigned last, struct sql *sql)
+/* Beyond the position by the columns of a run, those before them being equal. */
+static void append_beyond(const struct order_sql *order, const struct order_page *page,
+                          unsigned from, unsigned to, struct sql *sql)
 {
-    buf_append_text(&sql->text, "(");
-    if (last > 0) {
-        buf_append_text(&sql->text, "(");
-        append_keys(order, 0, last, NULL, sql);
+    buf_append_text(&sql->text, " and (");
+    if (from > 0) {
+        append_columns(order, 0, from, NULL, sql);
         buf_append_text(&sql->text, ") = (");
-        append_keys(order, 0, last, values, sql);
-        buf_append_text(&sql->text, ") and ");
+        append_columns(order, 0, from, page, sql);
+        buf_append_text(&sql->text, ") and (");
     }
-    buf_append_text(&sql->text, "(");
-    append_keys(order, last, last + 1, NULL, sql);
-    buf_append_text(&sql->text, beyond(order->keys[last].is_descending));
-    append_keys(order, last, last + 1, values, sql);
-    buf_append_text(&sql->text, ")) or ");
+    append_columns(order, from, to, NULL, sql);
+    buf_append_text(&sql->text, is_descending(order, from) ? ") < (" : ") > (");
+    append_columns(order, from, to, page, sql);
+    buf_append_char(&sql->text, ')');
 }
 
-void order_sql_beyond(const struct order_sql *order, const struct sort_value *values,
-                      struct slice bound, struct sql *sql)
-{
-    bool is_descending = order->keys[0].is_descending;
-    unsigned count = order->count;
+/* ---- Pages ---- */
 
-    if (has_one_direction(order)) {
-        buf_append_text(&sql->text, "(");
-        append_keys(order, 0, count, NULL, sql);
-        buf_printf(&sql->text, ", i.rid%s", beyond(is_descending));
-        append_keys(order, 0, count, values, sql);
-        buf_append_text(&sql->text, ", ");
-        buf_append_slice(&sql->text, bound);
+static void append_order(const struct order_sql *order, const struct order_page *page,
+                         struct sql *sql)
+{
+    buf_append_text(&sql->text, " order by ");
+    order_sql_list(order, sql);
+    buf_printf(&sql->text, ", rid%s limit %s", is_descending(order, 0) ? " desc" : "", page->limit);
+}
+
+static void append_select(const struct order_sql *order, const struct order_page *page,
+                          unsigned from, unsigned to, struct sql *sql)
+{
+    buf_append_slice(&sql->text, page->columns);
+    order_sql_columns(order, sql);
+    buf_append_slice(&sql->text, page->from);
+    if (page->values != NULL)
+        append_beyond(order, page, from, to, sql);
+    append_order(order, page, sql);
+}
+
+/* What the pieces before this one leave of the limit. */
+static void append_rest(const struct order_page *page, unsigned piece, struct sql *sql)
+{
+    buf_printf(&sql->text, " p limit %s", page->limit);
+    for (unsigned i = 0; i < piece; i++)
+        buf_printf(&sql->text, " - (select count(*) from p%u)", i);
+}
+
+/* Piece after piece, from the nearest on: the last run of columns is the first in which an item
+ * may differ from the position. */
+static unsigned append_pieces(const struct order_sql *order, const struct order_page *page,
+                              struct sql *sql)
+{
+    unsigned ends[TOPK_KEYS_MAX + 1], runs = 0;
+
+    for (unsigned from = 0; from <= order->count; from = ends[runs++])
+        ends[runs] = run_end(order, from);
+    for (unsigned piece = 0; piece < runs; piece++) {
+        unsigned run = runs - piece - 1;
+        buf_printf(&sql->text, "%sp%u as materialized (select * from (", piece > 0 ? ", " : "",
+                   piece);
+        append_select(order, page, run > 0 ? ends[run - 1] : 0, ends[run], sql);
         buf_append_char(&sql->text, ')');
+        append_rest(page, piece, sql);
+        buf_append_char(&sql->text, ')');
+    }
+    return runs;
+}
+
+void order_sql_page(const struct order_sql *order, const struct order_page *page, struct sql *sql)
+{
+    if (page->values == NULL || run_end(order, 0) > order->count) {
+        append_select(order, page, 0, order->count + 1, sql);
         return;
     }
-    buf_append_text(&sql->text, "(");
-    for (unsigned i = 0; i < count; i++)
-        append_prefix(order, values, i, sql);
-    buf_append_text(&sql->text, "((");
-    append_keys(order, 0, count, NULL, sql);
-    buf_append_text(&sql->text, ") = (");
-    append_keys(order, 0, count, values, sql);
-    buf_printf(&sql->text, ") and (i.rid%s", beyond(is_descending));
-    buf_append_slice(&sql->text, bound);
-    buf_append_text(&sql->text, ")))");
+    buf_append_text(&sql->text, "select * from (with ");
+    unsigned pieces = append_pieces(order, page, sql);
+    for (unsigned piece = 0; piece < pieces; piece++)
+        buf_printf(&sql->text, "%s select * from p%u", piece > 0 ? " union all" : "", piece);
+    buf_append_text(&sql->text, ") p");
+    append_order(order, page, sql);
 }

@@ -34,14 +34,25 @@ void order_sql_list(const struct order_sql *order, struct sql *sql);
 /* Append a condition over these columns: the order does not tell this row from others. */
 void order_sql_blurred(const struct order_sql *order, struct sql *sql);
 
+/* The first items in the order, or the first beyond a position. */
+struct order_page {
+    struct slice columns;            /* "select i.rid, …": what is wanted of an item */
+    struct slice from;               /* " from … i where …": of which items */
+    const struct sort_value *values; /* of the position's keys; texts are borrowed; NULL without */
+    struct slice bound; /* SQL of a rid: among equal keys, items above it are beyond (below it, when
+                           the first key is descending) */
+    const char *limit;  /* SQL of how many at most */
+};
+
 /*
- * Append the condition, over the items, of being beyond a position.
+ * Append a select of them: columns, then those of order_sql_columns.
  *
- * values  of the keys; texts are borrowed
- * bound   SQL of a rid: among equal keys, items above it are beyond (below it, when the first key
- * is descending)
+ * Beyond a position is one comparison of rows, which an index answers, while the keys have one
+ * direction. Otherwise it is one for each prefix of keys that equal the position's, and these are
+ * selects of their own, each of which begins in the index where it must: an OR of them would be
+ * answered from the beginning of the index on. A piece is asked for no more than those before it
+ * leave of the limit.
  */
-void order_sql_beyond(const struct order_sql *order, const struct sort_value *values,
-                      struct slice bound, struct sql *sql);
+void order_sql_page(const struct order_sql *order, const struct order_page *page, struct sql *sql);
 
 #endif

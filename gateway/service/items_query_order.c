@@ -14,10 +14,8 @@
 
 #include "base/banned.h"
 
-/* The items of a page, of one range or of several. Parts: columns of keys, the table's number,
- * conditions, order. */
 static const char select_columns[] = "select i.rid, i.etag, i.ts, i.body";
-static const char select_from[] = " from orrery.items_%u i where i.range_id = %s" SCAN_IS_LIVE;
+static const char select_from[] = " from orrery.items_%u i where i.range_id = %s" SCAN_IS_LIVE "%s";
 static const char select_several[] =
     "select o.n, i.* from unnest($1) with ordinality o(range_id, n) cross join lateral (";
 
@@ -30,8 +28,8 @@ static op_step order_came; /* items in order */
 static op_step order_work; /* their rows, in pieces */
 
 /* Among equal keys: the items behind the last one of its range, all of later ranges. */
-static struct slice append_bound(struct sql *sql, const struct continuation *at, bool is_descending,
-                                 bool is_one)
+static struct slice make_bound(struct sql *sql, const struct continuation *at, bool is_descending,
+                               bool is_one)
 {
     if (!is_one)
         buf_append_text(&sql->text, "case when o.n = $2 then ");
@@ -43,57 +41,31 @@ static struct slice append_bound(struct sql *sql, const struct continuation *at,
     return sql_take(sql);
 }
 
-/* Append " and …" for the position where the page begins. False with a fault. */
-static bool append_position(struct items_query *self, struct call *call)
+/* Append the first items of all ranges. False with a fault. */
+static bool append_items(struct items_query *self, struct call *call)
 {
-    bool is_descending = self->order.keys[0].is_descending;
+    bool is_one = scan_is_one(&self->scope), is_descending = self->order.keys[0].is_descending;
     struct sort_value values[TOPK_KEYS_MAX];
     struct sql *sql = &self->where;
+    struct order_page page = {.columns = SLICE_LITERAL(select_columns), .limit = "$4"};
 
-    if (!sort_state_read(self->from.state, values, self->order.count))
-        return fault_set(&call->op.fault, 400, SUB_NONE, "the continuation is not complete");
-    struct slice before = sql_take(sql);
-    struct slice bound = append_bound(sql, &self->from, is_descending, scan_is_one(&self->scope));
-    buf_append_slice(&sql->text, before);
-    buf_append_text(&sql->text, " and ");
-    order_sql_beyond(&self->order, values, bound, sql);
-    return true;
-}
-
-static void append_order(struct items_query *self, const char *more)
-{
-    buf_append_text(&self->where.text, " order by ");
-    order_sql_list(&self->order, &self->where);
-    buf_append_text(&self->where.text, more);
-}
-
-/* Append the first items of a range. False with a fault. */
-static bool append_items(struct items_query *self, struct call *call, const char *range)
-{
-    struct buf *text = &self->where.text;
-
-    buf_append_text(text, select_columns);
-    order_sql_columns(&self->order, &self->where);
-    buf_printf(text, select_from, call->container->number, range);
-    buf_append_slice(text, self->condition);
-    if (self->is_resumed && !append_position(self, call))
-        return false;
-    append_order(self,
-                 self->order.keys[0].is_descending ? ", rid desc limit $4" : ", rid limit $4");
-    return true;
-}
-
-/* Append the first items of all ranges. False with a fault. */
-static bool append_all_items(struct items_query *self, struct call *call)
-{
-    if (scan_is_one(&self->scope))
-        return append_items(self, call, "$1");
-    buf_append_text(&self->where.text, select_several);
-    if (!append_items(self, call, "o.range_id"))
-        return false;
-    buf_append_text(&self->where.text, ") i");
-    append_order(self, self->order.keys[0].is_descending ? ", n, rid desc limit $4"
-                                                         : ", n, rid limit $4");
+    buf_printf(&sql->text, select_from, call->container->number, is_one ? "$1" : "o.range_id",
+               self->condition.ptr);
+    page.from = sql_take(sql);
+    if (self->is_resumed) {
+        if (!sort_state_read(self->from.state, values, self->order.count))
+            return fault_set(&call->op.fault, 400, SUB_NONE, "the continuation is not complete");
+        page.values = values;
+        page.bound = make_bound(sql, &self->from, is_descending, is_one);
+    }
+    if (!is_one)
+        buf_append_text(&sql->text, select_several);
+    order_sql_page(&self->order, &page, sql);
+    if (is_one)
+        return true;
+    buf_append_text(&sql->text, ") i order by ");
+    order_sql_list(&self->order, sql);
+    buf_append_text(&sql->text, is_descending ? ", n, rid desc limit $4" : ", n, rid limit $4");
     return true;
 }
 
@@ -106,7 +78,7 @@ static const char *make_statement(struct items_query *self, struct call *call)
     sql->text.len = 0;
     order_sql_blurred(&self->order, sql);
     struct slice blurred = sql_take(sql);
-    if (!append_all_items(self, call))
+    if (!append_items(self, call))
         return NULL;
     struct slice items = sql_take(sql);
     if (!slice_is_absent(blurred) && !slice_is_absent(items))

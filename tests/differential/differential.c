@@ -345,29 +345,24 @@ static void page_append(struct check *check, const struct order_sql *order,
 {
     struct sql *sql = &check->sql;
     struct slice where = sql_take(sql);
-    char bound[32];
+    char bound[32], limit[32];
 
-    buf_append_text(&sql->text, "select i.rid");
-    order_sql_columns(order, sql);
-    buf_append_text(&sql->text, ", ");
-    struct slice columns = sql_take(sql);
     order_sql_blurred(order, sql);
     struct slice blurred = sql_take(sql);
+    buf_append_text(&sql->text, " from orrery.items_1 i where ");
+    buf_append_slice(&sql->text, where);
+    snprintf(bound, sizeof(bound), "%u::bigint", at != NULL ? at->rid : 0);
+    snprintf(limit, sizeof(limit), "%zu", check->bench->page);
+    struct order_page page = {.columns = SLICE_LITERAL("select i.rid"),
+                              .from = sql_take(sql),
+                              .values = at != NULL ? at->keys : NULL,
+                              .bound = slice_from_text(bound),
+                              .limit = limit};
     buf_append_text(&sql->text, "select rid, ");
     buf_append_slice(&sql->text, blurred);
     buf_append_text(&sql->text, " from (");
-    buf_append_slice(&sql->text, columns);
-    buf_append_text(&sql->text, "1 from orrery.items_1 i where ");
-    buf_append_slice(&sql->text, where);
-    if (at != NULL) {
-        snprintf(bound, sizeof(bound), "%u::bigint", at->rid);
-        buf_append_text(&sql->text, " and ");
-        order_sql_beyond(order, at->keys, slice_from_text(bound), sql);
-    }
-    buf_append_text(&sql->text, " order by ");
-    order_sql_list(order, sql);
-    buf_printf(&sql->text, ", rid%s limit %zu) p order by ",
-               order->keys[0].is_descending ? " desc" : "", check->bench->page);
+    order_sql_page(order, &page, sql);
+    buf_append_text(&sql->text, ") p order by ");
     order_sql_list(order, sql);
     buf_append_text(&sql->text, order->keys[0].is_descending ? ", rid desc" : ", rid");
 }
