@@ -6,6 +6,37 @@ insert into orrery.ranges (range_id, container, index, epk_min, epk_max, epoch, 
 select 0, 0, 0, '', '\xff', t.epoch, s.ordinal, array_fill(0::bigint, array[s.ordinal]), array_fill(0::bigint, array[s.ordinal])
 from orrery.topology t, orrery.region_self s;
 
+-- The tables of a container, the indexes that its policy declares, its ranges.
+create function orrery.container_make(
+    p_number bigint, p_epk_min bytea[], p_epk_max bytea[], p_default_ttl integer, p_has_unique_keys boolean,
+    p_index_kind smallint[], p_index_spec text[], p_index_definition text[])
+returns void language plpgsql as $$
+begin
+    perform orrery.container_tables(p_number, p_default_ttl > 0);
+    perform orrery.index_declare(p_number, p_index_kind, p_index_spec, p_index_definition);
+    insert into orrery.ranges (range_id, container, index, epk_min, epk_max, epoch, origin, vector, committed,
+                               default_ttl, has_unique_keys)
+    select p_number << 12 | (e.n - 1), p_number, e.n - 1, e.epk_min, e.epk_max, m.epoch, m.origin,
+           array_fill(0::bigint, array[m.origin]), array_fill(0::bigint, array[m.origin]),
+           p_default_ttl, p_has_unique_keys
+    from orrery.ranges m
+    cross join unnest(p_epk_min, p_epk_max) with ordinality e(epk_min, epk_max, n)
+    where m.range_id = 0;
+    perform orrery.ranges_enroll(p_number);
+end
+$$;
+
+-- Ranges of a container learn the default lifetime under their locks.
+create function orrery.container_default_ttl(p_number bigint, p_default_ttl integer) returns void language plpgsql as $$
+begin
+    if p_default_ttl > 0 then
+        perform orrery.container_ttl_index(p_number);
+    end if;
+    update orrery.ranges g set default_ttl = p_default_ttl
+    where g.container = p_number and g.default_ttl is distinct from p_default_ttl;
+end
+$$;
+
 -- Create a container: its item and its offer (the operations, as for write_0), its tables with the indexes that its
 -- policy declares (index_declare), its ranges, all or nothing.
 create function orrery.container_create(
@@ -29,22 +60,13 @@ begin
     end loop;
     -- a batch sent again finds them there
     if passed and not exists (select from orrery.ranges g where g.container = p_number) then
-        perform orrery.container_tables(p_number, p_default_ttl > 0);
-        perform orrery.index_declare(p_number, p_index_kind, p_index_spec, p_index_definition);
-        insert into orrery.ranges (range_id, container, index, epk_min, epk_max, epoch, origin, vector, committed,
-                                   default_ttl, has_unique_keys)
-        select p_number << 12 | (e.n - 1), p_number, e.n - 1, e.epk_min, e.epk_max, m.epoch, m.origin,
-               array_fill(0::bigint, array[cardinality(m.vector)]), array_fill(0::bigint, array[cardinality(m.vector)]),
-               p_default_ttl, p_has_unique_keys
-        from orrery.ranges m
-        cross join unnest(p_epk_min, p_epk_max) with ordinality e(epk_min, epk_max, n)
-        where m.range_id = 0;
-        perform orrery.ranges_enroll(p_number);
+        perform orrery.container_make(p_number, p_epk_min, p_epk_max, p_default_ttl, p_has_unique_keys,
+                                      p_index_kind, p_index_spec, p_index_definition);
     end if;
 end
 $$;
 
--- Replace a container's definition; its ranges learn the default lifetime under their locks.
+-- Replace a container's definition; its ranges learn the default lifetime.
 create function orrery.container_replace(
     p_epoch bigint, p_writer bigint, p_sequence bigint, p_now bigint,
     p_txn integer[], p_kind smallint[], p_pk bytea[], p_id text[], p_etag uuid[], p_if_match uuid[],
@@ -64,11 +86,7 @@ begin
         return next;
     end loop;
     if passed then
-        if p_default_ttl > 0 then
-            perform orrery.container_ttl_index(p_number);
-        end if;
-        update orrery.ranges g set default_ttl = p_default_ttl
-        where g.container = p_number and g.default_ttl is distinct from p_default_ttl;
+        perform orrery.container_default_ttl(p_number, p_default_ttl);
     end if;
 end
 $$;
@@ -97,7 +115,7 @@ begin
         union all
         select i.rid, i.pk, i.id, t.depth + 1
         from tree t
-        cross join unnest(array['colls', 'users', 'clientencryptionkeys', 'permissions', 'grants', 'sprocs', 'triggers',
+        cross join unnest(array['colls', 'ranges', 'users', 'clientencryptionkeys', 'permissions', 'grants', 'sprocs', 'triggers',
                                 'udfs', 'offers']) k(kind)
         join orrery.items_0 i on i.range_id = 0 and i.pk = convert_to(k.kind || '/' || t.number, 'UTF8') and not i.deleted
     )

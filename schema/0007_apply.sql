@@ -171,8 +171,9 @@ $$;
 -- items, log and vector move together (invariant 4).
 --
 -- Known entries are passed over. The first one that is not next in its origin's sequence, or whose context the range
--- does not cover, stops the call: status 'waits', and what came before it is applied. status 'epoch' or 'state':
--- nothing was done. 'own': an entry of this region's own that it does not have, so it was rolled back (rule 1.3).
+-- does not cover, stops the call: status 'waits', and what came before it is applied. status 'epoch': the sender accepted
+-- p_epoch, this region a later one (rule 2.5); 'state': the range takes nothing. Nothing was done then. 'own': an entry
+-- of this region's own that it does not have, so it was rolled back (rule 1.3).
 -- Contexts are texts of bigint[], because arrays of arrays cannot differ in length. doc: null where it is body.
 create function orrery.apply(
     p_range bigint, p_epoch bigint, p_origin smallint[], p_lsn bigint[], p_index integer[], p_entry_epoch bigint[],
@@ -198,7 +199,7 @@ begin
     if r.state is null or r.state not in ('online', 'read-only') then
         status := 'state';
         return;
-    elsif r.epoch <> p_epoch then
+    elsif p_epoch < (select s.accepted_epoch from orrery.region_self s) then
         status := 'epoch';
         return;
     end if;

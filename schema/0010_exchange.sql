@@ -1,1 +1,203 @@
--- Exchange between regions: what a peer is given, what it has said, how definitions of containers arrive.
+-- Entries on their way from region to region: who asks, who has what, and what an entry of a definition does besides
+-- being an item. docs/replication.md states the rules; the numbers are those.
+
+-- Work that one gateway of the region does for all: it is taken for a moment, again and again, by PostgreSQL's clock.
+create table orrery.claims (
+    what   text primary key,
+    holder bigint not null,
+    until  timestamptz not null
+);
+
+-- rolled_back: why this region was found to be an older state of itself (rule 1.3); it takes no writes then.
+alter table orrery.region_self add rolled_back text;
+
+-- True when the holder has it now, for so long. A deadline further away than that was set by a clock that has been put back.
+create function orrery.claim_take(p_what text, p_holder bigint, p_ms integer) returns boolean language plpgsql as $$
+begin
+    perform set_config('synchronous_commit', 'off', true);  -- one that a crash forgets is taken again
+    insert into orrery.claims as c (what, holder, until)
+    values (p_what, p_holder, clock_timestamp() + p_ms * interval '1 millisecond')
+    on conflict (what) do update set holder = excluded.holder, until = excluded.until
+    where c.holder = excluded.holder or c.until < clock_timestamp() or c.until > excluded.until;
+    return found;
+end
+$$;
+
+create function orrery.claim_drop(p_what text, p_holder bigint) returns void language sql as $$
+    delete from orrery.claims c where c.what = p_what and c.holder = p_holder
+$$;
+
+create function orrery.vector_covers(vector bigint[], other bigint[]) returns boolean language sql immutable parallel safe as $$
+    select not exists (select from unnest(other) with ordinality u(lsn, o) where u.lsn > coalesce(vector[u.o], 0))
+$$;
+
+create function orrery.vector_max(a bigint[], b bigint[]) returns bigint[] language sql immutable parallel safe as $$
+    select coalesce(array_agg(greatest(coalesce(u.a, 0), coalesce(u.b, 0)) order by u.o), '{}')
+    from unnest(a, b) with ordinality u(a, b, o)
+$$;
+
+-- Does a region that has the vector acked lack anything of ours, its own entries apart?
+create function orrery.is_behind(p_region smallint, vector bigint[], acked bigint[]) returns boolean
+language sql immutable parallel safe as $$
+    select exists (select from unnest(vector) with ordinality u(lsn, o)
+                   where u.o <> p_region and u.lsn > coalesce(acked[u.o], 0))
+$$;
+
+-- This region is an older state of itself: no range takes writes from here on.
+create function orrery.region_roll_back(p_why text) returns void language plpgsql as $$
+begin
+    update orrery.region_self set rolled_back = coalesce(rolled_back, p_why);
+    update orrery.ranges set state = 'read-only' where state = 'online';
+end
+$$;
+
+-- What a region says that it has applied, durably: its vectors, and how far it has our log (-1: it does not know). p_is_first:
+-- nothing else of it is under way. Then a vector below the one that it told before means that it lost what it had, and its
+-- position counts for nothing; otherwise messages may overtake each other, and the greater one counts.
+-- False when it has entries of ours that we do not: we were rolled back.
+create function orrery.exchange_note(p_region smallint, p_is_first boolean, p_range bigint[], p_held bigint[], p_acked text[])
+returns boolean language plpgsql as $$
+declare
+    lost bigint;
+begin
+    perform set_config('synchronous_commit', 'off', true);  -- a region says it again
+    select g.range_id
+    from unnest(p_range, p_acked) x(range_id, acked) join orrery.ranges g on g.range_id = x.range_id
+    where (x.acked::bigint[])[g.origin] > g.vector[g.origin] limit 1 into lost;
+    if lost is not null then
+        perform set_config('synchronous_commit', 'on', true);
+        perform orrery.region_roll_back(format('region %s has entries of range %s that this region wrote and does not have',
+                                               p_region, lost));
+        return false;
+    end if;
+    update orrery.peers p set
+        seq = case when p_is_first and not orrery.vector_covers(x.acked, p.acked) then 0 else greatest(p.seq, x.held) end,
+        acked = case when p_is_first then x.acked else orrery.vector_max(p.acked, x.acked) end
+    from (select x.range_id, x.held, x.acked::bigint[] from unnest(p_range, p_held, p_acked) x(range_id, held, acked)) x
+    where p.region = p_region and p.range_id = x.range_id
+      and (p.seq < x.held or p.acked <> x.acked);
+    insert into orrery.peers (region, range_id, seq, acked)
+    select p_region, x.range_id, greatest(x.held, 0), x.acked::bigint[]
+    from unnest(p_range, p_held, p_acked) x(range_id, held, acked)
+    where not exists (select from orrery.peers p where p.region = p_region and p.range_id = x.range_id)
+    on conflict do nothing;
+    -- a log with nothing that the region lacks need not be read for it
+    update orrery.peers p set seq = g.seq
+    from unnest(p_range) x(range_id) join orrery.ranges g on g.range_id = x.range_id
+    where p.region = p_region and p.range_id = x.range_id and p.seq < g.seq
+      and not orrery.is_behind(p_region, g.vector, p.acked);
+    return true;
+end
+$$;
+
+-- Ranges with entries that a region lacks: where to begin, and what to say of them. p_received: how far the region has our
+-- log already, beyond what it has applied; those at the end of all numbers are not wanted now. First comes range 0, then those
+-- after p_after, so that all have their turn.
+create function orrery.exchange_find(p_region smallint, p_range bigint[], p_received bigint[], p_after bigint, p_limit integer)
+returns table (range_id bigint, "from" bigint, head bigint, vector bigint[], committed bigint[], acked bigint[],
+               needs_origin smallint, needs_lsn bigint)
+language sql stable as $$
+    select g.range_id, greatest(coalesce(p.seq, 0), coalesce(x.received, 0)), g.seq, g.vector, g.committed,
+           coalesce(p.acked, '{}'), coalesce(c.origin, 0)::smallint, coalesce(c.lsn, 0)
+    from orrery.ranges g
+    left join orrery.peers p on p.region = p_region and p.range_id = g.range_id
+    left join unnest(p_range, p_received) x(range_id, received) on x.range_id = g.range_id
+    left join lateral (select i.origin, i.lsn from orrery.items_0 i
+                       where i.range_id = 0 and i.rid = g.container and not i.deleted
+                       and i.pk >= 'colls/' and i.pk < 'colls0' limit 1) c on true
+    where g.state <> 'dropped' and g.seq > greatest(coalesce(p.seq, 0), coalesce(x.received, 0))
+      and orrery.is_behind(p_region, g.vector, p.acked)
+    order by g.range_id <> 0, g.range_id <= p_after, g.range_id limit p_limit
+$$;
+
+-- Entries of a region into a range: orrery.apply, after what they need. status also 'metadata': definitions must come first
+-- (rule 9.1); 'dropped': the container is gone, nothing is to be done with its entries.
+create function orrery.exchange_apply(
+    p_needs_origin smallint, p_needs_lsn bigint,
+    p_range bigint, p_epoch bigint, p_origin smallint[], p_lsn bigint[], p_index integer[], p_entry_epoch bigint[],
+    p_op smallint[], p_pk bytea[], p_id text[], p_rid bigint[], p_ts bigint[], p_etag uuid[], p_ttl integer[],
+    p_rank float8[], p_context text[], p_body text[], p_doc text[],
+    p_claim_op integer[], p_claim_key smallint[], p_claim_value bytea[],
+    out status text, out applied integer, out taken integer, out seq bigint, out epoch bigint, out vector bigint[])
+language plpgsql as $$
+declare
+    is_known boolean;
+begin
+    applied := 0; taken := 0;
+    if p_needs_origin > 0 and coalesce((select g.vector[p_needs_origin] from orrery.ranges g where g.range_id = 0), 0) < p_needs_lsn then
+        status := 'metadata';
+        return;
+    end if;
+    select g.state <> 'dropped' from orrery.ranges g where g.range_id = p_range into is_known;
+    if is_known is not true then
+        status := 'dropped';
+        return;
+    end if;
+    select a.status, a.applied, a.taken, a.seq, a.epoch, a.vector
+    from orrery.apply(p_range, p_epoch, p_origin, p_lsn, p_index, p_entry_epoch, p_op, p_pk, p_id, p_rid, p_ts, p_etag, p_ttl,
+                      p_rank, p_context, p_body, p_doc, p_claim_op, p_claim_key, p_claim_value) a
+    into status, applied, taken, seq, epoch, vector;
+    if status = 'own' then
+        perform orrery.region_roll_back(format('range %s: another region has an entry that this region wrote and does not have',
+                                               p_range));
+    end if;
+end
+$$;
+
+-- Definitions that changed elsewhere: entries of range 0, and what follows from them, in one transaction. p_number: containers
+-- that they are about, with what follows from the last definition of each; p_index_of: which of them an index is of, from 1.
+-- What is done is what the items say afterwards, so it does not matter which entries were known already.
+create function orrery.exchange_apply_metadata(
+    p_range bigint, p_epoch bigint, p_origin smallint[], p_lsn bigint[], p_index integer[], p_entry_epoch bigint[],
+    p_op smallint[], p_pk bytea[], p_id text[], p_rid bigint[], p_ts bigint[], p_etag uuid[], p_ttl integer[],
+    p_rank float8[], p_context text[], p_body text[], p_doc text[],
+    p_claim_op integer[], p_claim_key smallint[], p_claim_value bytea[],
+    p_number bigint[], p_default_ttl integer[], p_has_unique_keys boolean[],
+    p_index_of integer[], p_index_kind smallint[], p_index_spec text[], p_index_definition text[],
+    out status text, out applied integer, out taken integer, out seq bigint, out epoch bigint, out vector bigint[])
+language plpgsql as $$
+declare
+    c record;
+begin
+    select a.status, a.applied, a.taken, a.seq, a.epoch, a.vector
+    from orrery.apply(p_range, p_epoch, p_origin, p_lsn, p_index, p_entry_epoch, p_op, p_pk, p_id, p_rid, p_ts, p_etag, p_ttl,
+                      p_rank, p_context, p_body, p_doc, p_claim_op, p_claim_key, p_claim_value) a
+    into status, applied, taken, seq, epoch, vector;
+    if status = 'own' then
+        perform orrery.region_roll_back('another region has a definition that this region wrote and does not have');
+    end if;
+    if applied = 0 then
+        return;
+    end if;
+    -- Numbers are taken at the hub, and another region may be the hub next. Three kinds of definitions have none of their own.
+    update orrery.account a set next_number = x.next
+    from (select max(y.rid) + 1 as next from unnest(p_rid, p_pk) y(rid, pk)
+          where split_part(convert_from(y.pk, 'UTF8'), '/', 1) not in ('offers', 'ranges', 'grants')) x
+    where a.next_number < x.next;
+    for c in
+        select x.n, x.number, x.default_ttl, x.has_unique_keys, i.rid is not null as is_there, r.body as ranges,
+               exists (select from orrery.ranges g where g.container = x.number) as is_made
+        from unnest(p_number, p_default_ttl, p_has_unique_keys) with ordinality x(number, default_ttl, has_unique_keys, n)
+        left join lateral (select i.rid from orrery.items_0 i where i.range_id = 0 and i.rid = x.number and not i.deleted
+                           and i.pk >= 'colls/' and i.pk < 'colls0' limit 1) i on true
+        left join lateral (select i.body from orrery.items_0 i where i.range_id = 0 and not i.deleted
+                           and i.pk = convert_to('ranges/' || x.number, 'UTF8') limit 1) r on true
+        order by x.n
+    loop
+        if c.is_there and not c.is_made then
+            perform orrery.container_make(c.number,
+                array(select decode(e.range->>'min', 'hex') from json_array_elements(c.ranges::json->'ranges') e(range)),
+                array(select decode(e.range->>'max', 'hex') from json_array_elements(c.ranges::json->'ranges') e(range)),
+                c.default_ttl, c.has_unique_keys,
+                array(select y.kind from unnest(p_index_of, p_index_kind) with ordinality y(of, kind, n) where y.of = c.n order by y.n),
+                array(select y.spec from unnest(p_index_of, p_index_spec) with ordinality y(of, spec, n) where y.of = c.n order by y.n),
+                array(select y.definition from unnest(p_index_of, p_index_definition) with ordinality y(of, definition, n)
+                      where y.of = c.n order by y.n));
+        elsif c.is_there then
+            perform orrery.container_default_ttl(c.number, c.default_ttl);
+        else
+            update orrery.ranges g set state = 'dropped' where g.container = c.number and g.state <> 'dropped';
+        end if;
+    end loop;
+end
+$$;

@@ -18,6 +18,7 @@ DOORS = {
     "libpq-fe.h": ("loop/pgio.c", "loop/pgsession.c"),
     "curl/curl.h": ("loop/peer.c",),
     "pcre2.h": ("query/regex.c",),
+    "zstd.h": ("base/pack.c",),
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.MULTILINE)
 SECTION = re.compile(r"^## 2\..*?(?=^## 3\.)", re.MULTILINE | re.DOTALL)

@@ -8,7 +8,7 @@ cache=$root/.cache
 build_packages=(
     gcc libc6-dev pkg-config meson ninja-build
     libmicrohttpd-dev libcjson-dev libcurl4-gnutls-dev libpq-dev libgnutls28-dev nettle-dev
-    libpcre2-dev libstemmer-dev
+    libpcre2-dev libstemmer-dev libzstd-dev
     libcmocka-dev
 )
 server_packages=(postgresql-15)

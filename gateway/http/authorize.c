@@ -19,7 +19,8 @@ bool request_is_write(const struct request *request, const struct route *route)
         return !header_is_true(headers, HEADER_IS_QUERY) &&
                !header_is_true(headers, HEADER_IS_QUERY_GO) &&
                !header_is_true(headers, HEADER_IS_QUERY_PLAN);
-    return route->access == ROUTE_WRITE || route->access == ROUTE_OPERATOR;
+    return route->access == ROUTE_WRITE || route->access == ROUTE_OPERATOR ||
+           route->access == ROUTE_PEER;
 }
 
 /* Resource tokens open containers and what is in them; reading a container and its ranges comes

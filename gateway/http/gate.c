@@ -33,7 +33,7 @@ bool gate_check(const struct regions *regions, const struct request *request,
     const struct topology_region *self = regions_self(regions);
 
     if (route->access == ROUTE_OPEN || route->access == ROUTE_OPERATOR ||
-        route->path == PATH_ACCOUNT)
+        route->access == ROUTE_PEER || route->path == PATH_ACCOUNT)
         return true;
     if (self == NULL || self->state == REGION_RETIRED || self->state == REGION_OFFLINE)
         return fault_set(fault, 403, SUB_ACCOUNT_NOT_FOUND,

@@ -73,6 +73,7 @@ static const struct route table[] = {
     {PATH_OFFERS, METHOD_POST, ROUTE_POST, offers_query, "offers.query"},
     {PATH_OFFER, METHOD_GET, ROUTE_READ, offers_read, "offers.read"},
     {PATH_OFFER, METHOD_PUT, ROUTE_WRITE, offers_replace, "offers.replace"},
+    {PATH_PULL, METHOD_POST, ROUTE_PEER, exchange_pull, "regions.pull"},
 };
 
 static const char *const method_names[METHOD_COUNT] = {"GET", "POST", "PUT", "PATCH", "DELETE"};
@@ -108,8 +109,11 @@ void route_allowed(enum path_kind path, char *text, size_t size)
 
 void route_print_all(FILE *out)
 {
-    for (unsigned i = 0; i < ARRAY_LEN(table); i++)
+    for (unsigned i = 0; i < ARRAY_LEN(table); i++) {
+        if (table[i].access == ROUTE_PEER)
+            continue;
         fprintf(out, "%s %s\n", method_names[table[i].method], path_pattern(table[i].path));
+    }
 }
 
 unsigned route_index(const struct route *route)

@@ -14,6 +14,7 @@ enum route_access {
     ROUTE_READ,
     ROUTE_WRITE,
     ROUTE_OPERATOR, /* needs a read-write key, whatever the region may do for clients */
+    ROUTE_PEER,     /* the same, between regions; stands in no public list */
     ROUTE_POST      /* a write, unless its headers make it a query */
 };
 

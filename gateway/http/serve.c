@@ -223,8 +223,8 @@ static void finish_worker(struct worker *worker)
     index_asks_stop(&worker->service.index_asks);
     server_finish(&worker->server);
     peers_finish(&worker->service.peers);
-    replica_finish(&worker->replica);
     store_finish(&worker->service.store);
+    replica_finish(&worker->replica);
     index_asks_finish(&worker->service.index_asks);
     container_cache_finish(&worker->service.containers);
     loop_finish(&worker->loop);

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "http/certificates.h"
 #include "http/process.h"
+#include "http/replication.h"
 #include "http/routes.h"
 
 #include <inttypes.h>
@@ -136,6 +137,10 @@ static enum op_next status_answered(struct op *op)
     buf_printf(&body, "},\"containersCached\":%zu", service->containers.count);
     if (service->config->peers != NULL)
         print_peers(&body, op);
+    if (regions->is_replicating) {
+        buf_append_text(&body, ",\"replication\":");
+        replication_print(&body);
+    }
     buf_append_char(&body, '}');
     return reply_text(op, 200, NULL, &body);
 }
@@ -260,5 +265,7 @@ enum op_next system_metrics(struct op *op)
                   TOTAL(process, write_operations));
     print_counter(&out, "queries_total", "counter", "Other statements sent.",
                   TOTAL(process, queries));
+    if (regions_current()->is_replicating)
+        replication_print_metrics(&out);
     return reply_text(op, 200, "text/plain; version=0.0.4", &out);
 }

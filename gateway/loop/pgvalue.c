@@ -152,6 +152,8 @@ void pgparams_null(struct pgparams *params, uint32_t type)
 static uint32_t element_type(uint32_t array_type)
 {
     switch (array_type) {
+    case PG_BOOL_ARRAY:
+        return PG_BOOL;
     case PG_BYTEA_ARRAY:
         return PG_BYTEA;
     case PG_INT2_ARRAY:
@@ -223,6 +225,13 @@ void pgparams_add_int2(struct pgparams *params, int16_t value)
 {
     put32(&params->bytes, 2);
     buf_append_char(&params->bytes, (char) ((uint16_t) value >> 8));
+    buf_append_char(&params->bytes, (char) value);
+    count_element(params, false);
+}
+
+void pgparams_add_bool(struct pgparams *params, bool value)
+{
+    put32(&params->bytes, 1);
     buf_append_char(&params->bytes, (char) value);
     count_element(params, false);
 }

@@ -23,6 +23,7 @@ enum {
     PG_JSONB = 3802
 };
 enum {
+    PG_BOOL_ARRAY = 1000,
     PG_BYTEA_ARRAY = 1001,
     PG_INT2_ARRAY = 1005,
     PG_INT4_ARRAY = 1007,
@@ -75,6 +76,7 @@ void pgparams_array_begin(struct pgparams *params, uint32_t array_type);
 void pgparams_add_int8(struct pgparams *params, int64_t value);
 void pgparams_add_int4(struct pgparams *params, int32_t value);
 void pgparams_add_int2(struct pgparams *params, int16_t value);
+void pgparams_add_bool(struct pgparams *params, bool value);
 void pgparams_add_float8(struct pgparams *params, double value);
 void pgparams_add_bytes(struct pgparams *params, struct slice value); /* text, bytea */
 void pgparams_add_jsonb(struct pgparams *params, struct slice json);

@@ -29,7 +29,7 @@ bool replica_start(struct replica *replica, const struct config *config, struct 
 /* Begin nothing new. Zeroed memory is accepted. */
 void replica_stop(struct replica *replica);
 
-/* After the peers and before the store are finished: nothing is in flight any more. */
+/* After the peers and the store are finished: nothing is in flight any more. */
 void replica_finish(struct replica *replica);
 
 #endif

@@ -20,7 +20,8 @@ struct container_call {
     struct container_settings settings;
     struct offer offer;
     bool has_offer;
-    struct metadata_path database; /* to look for throughput that is shared */
+    struct metadata_path database;  /* to look for throughput that is shared */
+    struct metadata_container made; /* what a create makes besides definitions */
 };
 
 static op_step prepare;      /* does the database share throughput? */
@@ -75,15 +76,6 @@ static enum op_next shared_found(struct op *op)
     return resource_write(op);
 }
 
-static bool add_offer(struct op *op)
-{
-    struct resource *self = op_self(op, struct resource);
-
-    if (self->change != RESOURCE_CREATE || !op_self(op, struct container_call)->has_offer)
-        return true;
-    return offers_add(op, &op_self(op, struct container_call)->offer);
-}
-
 /* Divide the keys evenly; the ends of the ranges as the schema wants them. */
 static bool divide(struct op *op, struct metadata_container *container)
 {
@@ -107,26 +99,59 @@ static bool divide(struct op *op, struct metadata_container *container)
     return true;
 }
 
+/* Other regions make the same ranges: they are told by an entry that nobody is shown. */
+static bool add_ranges(struct op *op)
+{
+    const struct container_call *self = op_self(op, struct container_call);
+    struct write_operation *operation = resource_add(
+        op, WRITE_CREATE, METADATA_RANGES, self->resource.number, SLICE_LITERAL("ranges"));
+    struct buf body = {0};
+
+    if (operation == NULL)
+        return false;
+    for (size_t i = 0; i < self->made.range_count; i++) {
+        buf_append_text(&body, i == 0 ? "{\"ranges\":[{\"min\":\"" : ",{\"min\":\"");
+        epk_append(&body, &self->made.mins[i]);
+        buf_append_text(&body, "\",\"max\":\"");
+        epk_append(&body, &self->made.maxs[i]);
+        buf_append_text(&body, "\"}");
+    }
+    buf_append_text(&body, "]}");
+    operation->body = body.has_failed
+                          ? slice_make(NULL, 0)
+                          : slice_make(arena_copy(&op->arena, body.ptr, body.len), body.len);
+    buf_finish(&body);
+    return !slice_is_absent(operation->body) || fault_set_oom(&op->fault);
+}
+
+static bool add(struct op *op)
+{
+    struct container_call *self = op_self(op, struct container_call);
+
+    if (self->resource.change != RESOURCE_CREATE)
+        return true;
+    return divide(op, &self->made) && add_ranges(op) &&
+           (!self->has_offer || offers_add(op, &self->offer));
+}
+
 static enum op_next send(struct op *op, op_step *next)
 {
     struct container_call *self = op_self(op, struct container_call);
     struct store *store = &call_of(op)->service->store;
-    struct metadata_container container = {
-        .number = self->resource.number,
-        .has_default_ttl = self->settings.has_default_ttl,
-        .default_ttl = self->settings.default_ttl_s,
-        .has_unique_keys = self->settings.unique_key_count > 0,
-    };
+    struct metadata_container *container = &self->made;
     struct index_wanted *indexes;
 
+    container->number = self->resource.number;
+    container->has_default_ttl = self->settings.has_default_ttl;
+    container->default_ttl = self->settings.default_ttl_s;
+    container->has_unique_keys = self->settings.unique_key_count > 0;
     if (self->resource.change == RESOURCE_REPLACE)
-        return metadata_container_replace(store, op, &self->resource.write, &container, next);
-    if (!divide(op, &container) ||
-        !index_set_declared(&self->settings.indexing, &indexes, &container.index_count, &op->arena,
+        return metadata_container_replace(store, op, &self->resource.write, container, next);
+    if (!index_set_declared(&self->settings.indexing, &indexes, &container->index_count, &op->arena,
                             &op->fault))
         return OP_FAILED;
-    container.indexes = indexes;
-    return metadata_container_create(store, op, &self->resource.write, &container, next);
+    container->indexes = indexes;
+    return metadata_container_create(store, op, &self->resource.write, container, next);
 }
 
 /* What this loop knows of it may be out of date now; every other loop checks what it knows. */
@@ -154,7 +179,7 @@ static const struct resource_type type = {
     .has_children = true,
     .parse = parse,
     .prepare = prepare,
-    .add = add_offer,
+    .add = add,
     .send = send,
     .changed = forget,
 };

@@ -132,6 +132,7 @@ const char *metadata_word(enum metadata_kind kind)
         [METADATA_TRIGGER] = "triggers",
         [METADATA_UDF] = "udfs",
         [METADATA_KEY] = "clientencryptionkeys",
+        [METADATA_RANGES] = "ranges",
         [METADATA_OFFER] = "offers",
     };
 

@@ -36,6 +36,7 @@ enum metadata_kind {
     METADATA_TRIGGER,
     METADATA_UDF,
     METADATA_KEY,
+    METADATA_RANGES, /* of a container, as they were made; never shown */
     METADATA_OFFER
 };
 

@@ -1,0 +1,44 @@
+/*
+ * How replication into this region stands, as the gateway that does it last told; for /status and
+ * /metrics. A gateway that leaves it to another one of its region knows nothing of it.
+ */
+#ifndef ORRERY_REPLICA_STATUS_H
+#define ORRERY_REPLICA_STATUS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define REPLICA_PEERS_MAX 15
+#define REPLICA_STOPPED_MAX 16 /* ranges that are named */
+#define REPLICA_REASON_BYTES 240
+
+struct replica_peer_status {
+    unsigned ordinal;
+    bool has_answered;
+    int64_t silent_ms;   /* since it answered last */
+    int64_t lag_entries; /* of its logs that are not applied here, when it answered last */
+    int64_t lag_ms;      /* how long some have been missing */
+    int64_t clock_ahead_s;
+    uint64_t answers, bytes, entries;     /* since this gateway took over */
+    char complaint[REPLICA_REASON_BYTES]; /* "": nothing is wrong */
+};
+
+struct replica_stopped_range {
+    int64_t range_id;
+    unsigned ordinal; /* of the region whose entry it is that cannot be applied */
+    char reason[REPLICA_REASON_BYTES];
+};
+
+struct replica_status {
+    bool is_pulling;
+    unsigned peer_count;
+    struct replica_peer_status peers[REPLICA_PEERS_MAX];
+    unsigned stopped_total, stopped_count; /* all, and those that are named */
+    struct replica_stopped_range stopped[REPLICA_STOPPED_MAX];
+};
+
+/* Any thread. */
+void replica_status_publish(const struct replica_status *status);
+void replica_status_read(struct replica_status *status);
+
+#endif

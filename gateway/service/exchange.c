@@ -1,0 +1,188 @@
+/*
+ * /_orrery/pull: a gateway of another region tells what its region has applied, and takes what it
+ * lacks. A request is held for a second, or until there is something.
+ *
+ * An answer has pieces of the logs of many ranges, about as much of each, so that one busy range
+ * does not stand in front of the others; range 0, with the definitions that the rest needs, comes
+ * first.
+ */
+#include "regions/stream.h"
+#include "service/call.h"
+#include "service/handlers.h"
+#include "store/exchange.h"
+#include "store/progress.h"
+#include "store/regions.h"
+#include "store/schema.h"
+
+#include <inttypes.h>
+
+#include "base/banned.h"
+
+#define HOLD_MS 1000
+/* Other gateways of this region write too, and say nothing here. */
+#define LOOK_AGAIN_MS 100
+#define ANSWER_RANGES_MAX 256
+#define ANSWER_BYTES (3u << 20)
+#define RANGE_BYTES_MIN (64u << 10)
+
+struct pull {
+    struct stream_request request;
+    struct stream_reader wants;
+    struct buf unpacked, payload;
+    uint64_t mark;
+    int64_t until_ms;
+    struct exchange_found *found;
+    unsigned found_count, next, fetched; /* of found: those before next are in the answer */
+    uint32_t parts;
+};
+
+static op_step pull_noted; /* what it has applied is known; look what it lacks */
+static op_step pull_look;
+static op_step pull_found;   /* read the logs, or wait */
+static op_step pull_fetch;   /* of the next container */
+static op_step pull_fetched; /* print, go on or answer */
+
+static void finish_pull(void *object)
+{
+    struct pull *self = object;
+
+    buf_finish(&self->unpacked);
+    buf_finish(&self->payload);
+}
+
+static struct stream_hello hello_of(const struct regions *regions)
+{
+    return (struct stream_hello){.account = regions->topology.account,
+                                 .ordinal = regions->self,
+                                 .schema = (uint32_t) schema_migrations_count,
+                                 .epoch = regions->accepted_epoch};
+}
+
+static bool check_asker(const struct stream_hello *asker, struct fault *fault)
+{
+    const struct regions *regions = regions_current();
+    struct stream_hello ours = hello_of(regions);
+
+    if (!stream_check_hello(&ours, asker, fault))
+        return false;
+    const struct topology_region *region = topology_find(&regions->topology, asker->ordinal);
+    if (region == NULL || region->state == REGION_RETIRED)
+        return fault_set(fault, 409, SUB_NONE,
+                         "region %u is none of the account's in epoch %" PRId64
+                         ", as region %u knows it",
+                         asker->ordinal, regions->topology.epoch, regions->self);
+    /* What it says that it has applied must not count for an epoch that it has left. */
+    return asker->epoch <= regions->accepted_epoch ||
+           fault_set(fault, 409, SUB_NONE,
+                     "region %u accepted epoch %" PRId64 ", region %u only epoch %" PRId64,
+                     asker->ordinal, asker->epoch, regions->self, regions->accepted_epoch);
+}
+
+enum op_next exchange_pull(struct op *op)
+{
+    struct call *call = call_of(op);
+    struct stream_reader payload;
+    struct fault *fault = &op->fault;
+
+    if (!op_alloc_self(op, sizeof(struct pull)))
+        return OP_FAILED;
+    struct pull *self = op_self(op, struct pull);
+    if (!arena_defer(&op->arena, finish_pull, self)) {
+        fault_set_oom(fault);
+        return OP_FAILED;
+    }
+    if (!stream_open(call->request.body, STREAM_REQUEST, &self->unpacked, &payload, fault) ||
+        !stream_get_request(&payload, &self->request, fault) ||
+        !check_asker(&self->request.hello, fault))
+        return OP_FAILED;
+    self->wants = payload;
+    self->until_ms = op->loop->now_ms + HOLD_MS;
+    if (self->request.count == 0)
+        return op_again(op, pull_look);
+    return exchange_note(&call->service->store, op, &self->request, self->wants, pull_noted);
+}
+
+static enum op_next pull_noted(struct op *op)
+{
+    return exchange_noted(op) ? op_again(op, pull_look) : OP_FAILED;
+}
+
+static enum op_next answer(struct op *op)
+{
+    struct pull *self = op_self(op, struct pull);
+    struct stream_answer head = {.hello = hello_of(regions_current())};
+    struct call *call = call_of(op);
+    struct buf message = {0};
+
+    if (self->payload.len == 0)
+        stream_put_answer(&self->payload, &head);
+    stream_set_part_count(&self->payload, &head, self->parts);
+    bool is_whole = !self->payload.has_failed &&
+                    stream_seal(&message, STREAM_ANSWER, buf_slice(&self->payload));
+    if (!is_whole) {
+        buf_finish(&message);
+        fault_set_oom(&op->fault);
+        return OP_FAILED;
+    }
+    call->reply.status = 200;
+    call->reply.content_type = "application/octet-stream";
+    return reply_take_body(&call->reply, &message, &op->fault) ? OP_DONE : OP_FAILED;
+}
+
+static enum op_next pull_look(struct op *op)
+{
+    struct pull *self = op_self(op, struct pull);
+
+    if ((self->request.flags & STREAM_IS_ACK) != 0)
+        return answer(op);
+    self->mark = progress_mark(PROGRESS_ANY);
+    return exchange_find(&call_of(op)->service->store, op, &self->request, self->wants,
+                         ANSWER_RANGES_MAX, pull_found);
+}
+
+static enum op_next pull_found(struct op *op)
+{
+    struct pull *self = op_self(op, struct pull);
+    int64_t left_ms = self->until_ms - op->loop->now_ms;
+
+    if (!exchange_take_found(op, &self->found, &self->found_count))
+        return OP_FAILED;
+    if (self->found_count > 0) {
+        struct stream_answer head = {.hello = hello_of(regions_current())};
+        stream_put_answer(&self->payload, &head);
+        return op_again(op, pull_fetch);
+    }
+    if (left_ms <= 0 || call_of(op)->has_left(call_of(op)))
+        return answer(op);
+    return progress_wait_since(op, PROGRESS_ANY, self->mark,
+                               left_ms < LOOK_AGAIN_MS ? left_ms : LOOK_AGAIN_MS, pull_look);
+}
+
+static enum op_next pull_fetch(struct op *op)
+{
+    struct pull *self = op_self(op, struct pull);
+    const struct exchange_found *first = &self->found[self->next];
+    unsigned most = self->found_count - self->next;
+    size_t bytes = ANSWER_BYTES / self->found_count;
+
+    self->fetched = 1;
+    while (self->fetched < most &&
+           first[self->fetched].part.range_id >> 12 == first->part.range_id >> 12)
+        self->fetched++;
+    return exchange_fetch(&call_of(op)->service->store, op, self->request.hello.ordinal, first,
+                          self->fetched, bytes > RANGE_BYTES_MIN ? bytes : RANGE_BYTES_MIN,
+                          pull_fetched);
+}
+
+static enum op_next pull_fetched(struct op *op)
+{
+    struct pull *self = op_self(op, struct pull);
+
+    if (!exchange_take_entries(op, &self->found[self->next], self->fetched, &self->payload,
+                               &self->parts))
+        return OP_FAILED;
+    self->next += self->fetched;
+    if (self->next < self->found_count && self->payload.len < ANSWER_BYTES)
+        return op_again(op, pull_fetch);
+    return answer(op);
+}

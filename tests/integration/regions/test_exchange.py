@@ -1,0 +1,220 @@
+"""The exchange of entries between regions: what is written in one comes to all, whatever happens on the way."""
+
+import threading
+import time
+
+import pytest
+from support.account import Account, wait_for
+
+PK = {"x-ms-documentdb-partitionkey": '["x"]'}
+
+
+@pytest.fixture
+def two():
+    with Account(regions=2) as running:
+        yield running
+
+
+@pytest.fixture
+def three():
+    with Account(regions=3) as running:
+        yield running
+
+
+def make(client, database="d", container="c", **definition):
+    assert client.post("/dbs", {"id": database}).status in (201, 409)
+    body = {"id": container, "partitionKey": {"paths": ["/pk"], "kind": "Hash", "version": 2}, **definition}
+    answer = client.post(f"/dbs/{database}/colls", body)
+    assert answer.status == 201, answer
+    return answer.json
+
+
+def put(client, id, container="c", pk="x", **members):
+    answer = client.post(f"/dbs/d/colls/{container}/docs", {"id": id, "pk": pk, **members},
+                         headers={"x-ms-documentdb-partitionkey": f'["{pk}"]', "x-ms-documentdb-is-upsert": "true"})
+    assert answer.status in (200, 201), answer
+    return answer
+
+
+def get(client, id, container="c", pk="x"):
+    return client.get(f"/dbs/d/colls/{container}/docs/{id}", headers={"x-ms-documentdb-partitionkey": f'["{pk}"]'})
+
+
+def until(client, id, status=200, container="c", deadline_s=20):
+    def wrong():
+        found = get(client, id, container)
+        return None if found.status == status else f"{id}: {found.status}, not {status}"
+    wait_for(wrong, deadline_s)
+    return get(client, id, container)
+
+
+def status_of(region, gateway=0):
+    return region.gateways[gateway].status()
+
+
+def test_what_is_written_at_the_hub_is_the_same_bytes_elsewhere(three):
+    """Invariant 6, with unique keys, a lifetime, numbers that are not canonical, patches and deletes."""
+    hub = three.region(1).client()
+    make(hub, uniqueKeyPolicy={"uniqueKeys": [{"paths": ["/u"]}]}, defaultTtl=-1)
+    for n in range(20):
+        put(hub, f"i{n}", u=n, n=1.50)
+    put(hub, "ttl", u=-1, ttl=1000)
+    assert hub.request("DELETE", "/dbs/d/colls/c/docs/i3", headers=PK).status == 204
+    assert hub.request("PATCH", "/dbs/d/colls/c/docs/i4", {"operations": [{"op": "incr", "path": "/n", "value": 1}]},
+                       headers=PK).status == 200
+    three.wait_converged(20)
+    three.check()
+    for ordinal in (2, 3):
+        client = three.region(ordinal).client()
+        assert get(client, "i3").status == 404
+        for id in ("i4", "ttl", "i19"):
+            assert get(client, id).body == get(hub, id).body
+        query = client.request("POST", "/dbs/d/colls/c/docs", {"query": "SELECT VALUE COUNT(1) FROM c WHERE c.n = 1.5"},
+                               headers={"x-ms-documentdb-isquery": "true", "content-type": "application/query+json",
+                                        "x-ms-documentdb-query-enablecrosspartition": "true"})
+        assert query.json["Documents"] == [18], query
+        claims = "select pk, key_number, value, id from orrery.unique_claims order by 1, 2, 3, 4"
+        assert three.region(ordinal).sql(claims) == three.region(1).sql(claims) != []
+
+
+def test_definitions_change_and_go(two):
+    """Containers come with their ranges, indexes and lifetime; one that was made anew has nothing of the old one."""
+    hub, satellite = two.region(1).client(), two.region(2).client()
+    policy = {"indexingMode": "consistent", "automatic": True, "includedPaths": [{"path": "/*"}],
+              "excludedPaths": [{"path": "/\"_etag\"/?"}],
+              "compositeIndexes": [[{"path": "/a", "order": "ascending"}, {"path": "/b", "order": "descending"}]]}
+    first = make(hub, indexingPolicy=policy)
+    for n in range(10):
+        put(hub, f"old{n}")
+    until(satellite, "old9")
+    ranges = "select range_id, epk_min, epk_max, default_ttl, has_unique_keys from orrery.ranges order by 1"
+    indexes = "select container, kind, spec from orrery.query_indexes where is_declared order by 1, 2, 3"
+    assert two.region(1).sql(ranges) == two.region(2).sql(ranges)
+    assert two.region(1).sql(indexes) == two.region(2).sql(indexes) != []
+    answer = hub.request("PUT", "/dbs/d/colls/c", {"id": "c", "partitionKey": first["partitionKey"], "defaultTtl": 77})
+    assert answer.status == 200, answer
+    wait_for(lambda: None if two.region(2).sql(ranges) == two.region(1).sql(ranges) else "lifetime", 10)
+    assert (77,) in two.region(2).sql("select default_ttl from orrery.ranges")
+
+    two.cut(1, 2)
+    assert hub.request("DELETE", "/dbs/d/colls/c").status == 204
+    make(hub)
+    put(hub, "new")
+    two.heal()
+    until(satellite, "new")
+    assert get(satellite, "old3").status == 404
+    assert satellite.get("/dbs/d/colls/c").json["_rid"] != first["_rid"]
+    assert hub.request("DELETE", "/dbs/d").status == 204
+    wait_for(lambda: None if satellite.get("/dbs/d/colls/c").status == 404 else "the database is there", 10)
+    two.wait_converged(20)
+    numbers = [region.sql("select next_number from orrery.account")[0][0] for region in two.regions]
+    assert numbers[1] == numbers[0] >= 4, numbers
+
+
+def test_a_region_that_was_down_catches_up(two):
+    hub = two.region(1).client()
+    make(hub)
+    put(hub, "first")
+    two.wait_converged(20)
+    two.region(2).kill9()
+    for n in range(300):
+        put(hub, f"i{n % 200}", pk=f"p{n % 7}", n=n, text="x" * 500)
+    make(hub, container="later")
+    put(hub, "one", container="later")
+    two.region(2).restart()
+    two.wait_converged(40)
+    two.check()
+
+
+@pytest.mark.parametrize("who", [1, 2])
+def test_gateways_that_are_killed_lose_nothing(two, who):
+    """Invariant 4: neither the region that sends nor the one that applies forgets or repeats anything."""
+    hub = two.region(1).client()
+    make(hub)
+    written = []
+    stop = threading.Event()
+
+    def write():
+        n = 0
+        while not stop.is_set():
+            try:
+                client = two.region(1).client()
+                while not stop.is_set():
+                    put(client, f"i{n % 50}", n=n)
+                    written.append(n)
+                    n += 1
+            except (OSError, AssertionError):
+                time.sleep(0.05)
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for _ in range(3):
+            time.sleep(1)
+            two.region(who).gateways[0].kill9()
+            two.region(who).restart()
+    finally:
+        stop.set()
+        writer.join()
+    assert len(written) > 100
+    two.wait_converged(40)
+    two.check()
+
+
+def test_a_third_region_relays(three):
+    """A cut between two regions does not stop what a third can bring."""
+    hub = three.region(1).client()
+    make(hub)
+    three.cut(1, 3)
+    for n in range(50):
+        put(hub, f"i{n}", n=n)
+    until(three.region(3).client(), "i49")
+    three.wait_converged(20)
+    three.heal()
+    put(hub, "last")
+    three.wait_converged(20)
+    three.check()
+
+
+def test_two_gateways_of_a_region_take_turns():
+    """One of them pulls; the other takes over when it is gone, and while it hangs."""
+    with Account(regions=2, gateways=2) as account:
+        hub = account.region(1).client()
+        make(hub)
+        put(hub, "first")
+        account.wait_converged(20)
+        satellite = account.region(2)
+        pulling = [status_of(satellite, n)["replication"]["pulling"] for n in range(2)]
+        assert sorted(pulling) == [False, True], pulling
+        holder = satellite.gateways[pulling.index(True)]
+        other = satellite.gateways[pulling.index(False)].client()
+        holder.pause()
+        put(hub, "second")
+        began = time.monotonic()
+        until(other, "second", deadline_s=15)
+        assert time.monotonic() - began < 8
+        holder.resume()
+        for n in range(50):
+            put(hub, f"i{n}")
+        account.wait_converged(20)
+        account.check()
+
+
+def test_two_writers_converge():
+    """Invariant 7, multi-write: both write the same items while the link is cut."""
+    with Account(regions=2, mode="multi", level="Session") as account:
+        clients = [region.client() for region in account.regions]
+        for client in clients:
+            request = client.request
+            client.request = lambda method, path, body=None, headers=None, request=request, **named: request(
+                method, path, body, headers={**(headers or {}), "x-ms-cosmos-allow-tentative-writes": "true"}, **named)
+            client.post = lambda path, body=None, headers=None, client=client: client.request("POST", path, body, headers)
+        make(clients[0])
+        put(clients[0], "shared", who=1)
+        until(clients[1], "shared")
+        account.cut(1, 2)
+        for n in range(40):
+            put(clients[n % 2], f"i{n % 5}", who=n % 2, n=n)
+        account.heal()
+        account.wait_converged(30)
+        account.check()
+        assert get(clients[0], "i0").body == get(clients[1], "i0").body
