@@ -2,6 +2,7 @@
 
 #include "model/json.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "base/banned.h"
@@ -91,6 +92,21 @@ void order_sql_blurred(const struct order_sql *order, struct sql *sql)
 }
 
 /* ---- Positions ---- */
+
+bool order_sql_tells(const struct order_sql *order, const struct sort_value *values)
+{
+    for (unsigned i = 0; i < order->count; i++) {
+        const struct sort_value *value = &values[i];
+        if (index_path_is_ts(&order->keys[i].path) &&
+            !(value->rank == VALUE_NUMBER && fabs(value->number) < 1e15 &&
+              value->number == (double) (int64_t) value->number))
+            return false;
+        if (value->rank > VALUE_STRING ||
+            (value->rank == VALUE_STRING && value->text.len >= KEY_OCTETS))
+            return false;
+    }
+    return true;
+}
 
 /* As orrery.value_key has it, of a value that is not blurred. */
 static struct slice key_json(const struct sort_value *value, struct sql *sql)

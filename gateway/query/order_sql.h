@@ -34,6 +34,10 @@ void order_sql_list(const struct order_sql *order, struct sql *sql);
 /* Append a condition over these columns: the order does not tell this row from others. */
 void order_sql_blurred(const struct order_sql *order, struct sql *sql);
 
+/* Can a position have these values of the keys? Not when the order does not tell them from others,
+ * and of _ts only whole numbers. */
+bool order_sql_tells(const struct order_sql *order, const struct sort_value *values);
+
 /* The first items in the order, or the first beyond a position. */
 struct order_page {
     struct slice columns;            /* "select i.rid, …": what is wanted of an item */

@@ -227,8 +227,8 @@ static bool can_order(struct items_query *self, struct call *call)
     const struct ast_query *query = &self->query;
 
     return !self->is_plain && self->is_exact && self->stage_count == 0 && !query->is_distinct &&
-           is_one_row(query) && self->resume.query == NULL &&
-           order_sql_prepare(&self->order, query, &call->op.arena);
+           is_one_row(query) && order_sql_prepare(&self->order, query, &call->op.arena) &&
+           query_order_can_start(self);
 }
 
 static const struct query_mode *choose_mode(struct items_query *self, struct call *call)

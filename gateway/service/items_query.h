@@ -169,6 +169,9 @@ enum op_next query_walk(struct op *op);
  * complete. */
 op_step query_order;
 
+/* Can the order begin where the client wants it to? */
+bool query_order_can_start(const struct items_query *self);
+
 /* Keep what the row at hand is ordered by in self->from.state; false with a fault. */
 bool query_order_state(struct items_query *self, struct call *call) MUST_CHECK;
 

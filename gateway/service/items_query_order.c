@@ -27,13 +27,21 @@ enum { COLUMN_BLURRED = SCAN_MORE };
 static op_step order_came; /* items in order */
 static op_step order_work; /* their rows, in pieces */
 
+/* Behind what a statement begins. */
+struct start {
+    bool is_there;
+    struct sort_value values[TOPK_KEYS_MAX];
+    int64_t range; /* which element of the statement's ranges; 0: before all, INT64_MAX: behind */
+    int64_t rid;
+};
+
 /* Among equal keys: the items behind the last one of its range, all of later ranges. */
-static struct slice make_bound(struct sql *sql, const struct continuation *at, bool is_descending,
+static struct slice make_bound(struct sql *sql, const struct start *start, bool is_descending,
                                bool is_one)
 {
     if (!is_one)
         buf_append_text(&sql->text, "case when o.n = $2 then ");
-    sql_append_int8(sql, (int64_t) at->rid);
+    sql_append_int8(sql, start->rid);
     if (!is_one)
         buf_append_text(&sql->text, is_descending
                                         ? " when o.n > $2 then 9223372036854775807 else -1 end"
@@ -41,36 +49,33 @@ static struct slice make_bound(struct sql *sql, const struct continuation *at, b
     return sql_take(sql);
 }
 
-/* Append the first items of all ranges. False with a fault. */
-static bool append_items(struct items_query *self, struct call *call)
+/* Append the first items of all ranges. */
+static void append_items(struct items_query *self, struct call *call, const struct start *start)
 {
     bool is_one = scan_is_one(&self->scope), is_descending = self->order.keys[0].is_descending;
-    struct sort_value values[TOPK_KEYS_MAX];
     struct sql *sql = &self->where;
     struct order_page page = {.columns = SLICE_LITERAL(select_columns), .limit = "$4"};
 
     buf_printf(&sql->text, select_from, call->container->number, is_one ? "$1" : "o.range_id",
                self->condition.ptr);
     page.from = sql_take(sql);
-    if (self->is_resumed) {
-        if (!sort_state_read(self->from.state, values, self->order.count))
-            return fault_set(&call->op.fault, 400, SUB_NONE, "the continuation is not complete");
-        page.values = values;
-        page.bound = make_bound(sql, &self->from, is_descending, is_one);
+    if (start->is_there) {
+        page.values = start->values;
+        page.bound = make_bound(sql, start, is_descending, is_one);
     }
     if (!is_one)
         buf_append_text(&sql->text, select_several);
     order_sql_page(&self->order, &page, sql);
     if (is_one)
-        return true;
+        return;
     buf_append_text(&sql->text, ") i order by ");
     order_sql_list(&self->order, sql);
     buf_append_text(&sql->text, is_descending ? ", n, rid desc limit $4" : ", n, rid limit $4");
-    return true;
 }
 
 /* The statement of a page; NULL with a fault. */
-static const char *make_statement(struct items_query *self, struct call *call)
+static const char *make_statement(struct items_query *self, struct call *call,
+                                  const struct start *start)
 {
     struct sql *sql = &self->where;
 
@@ -78,8 +83,7 @@ static const char *make_statement(struct items_query *self, struct call *call)
     sql->text.len = 0;
     order_sql_blurred(&self->order, sql);
     struct slice blurred = sql_take(sql);
-    if (!append_items(self, call))
-        return NULL;
+    append_items(self, call, start);
     struct slice items = sql_take(sql);
     if (!slice_is_absent(blurred) && !slice_is_absent(items))
         scan_append_page(&sql->text, items, scan_is_one(&self->scope), blurred);
@@ -89,17 +93,57 @@ static const char *make_statement(struct items_query *self, struct call *call)
     return statement.ptr;
 }
 
-/* Which element of the statement's ranges the position is in; 0 without one. */
+/* ---- where it begins ---- */
+
+/* Which element of the statement's ranges the continuation's is. */
 static int64_t position_number(const struct items_query *self)
 {
     int64_t n = 0;
 
-    if (!self->is_resumed)
-        return 0;
     for (size_t i = self->scope.first; i <= self->range; i++)
         n += i == self->scope.first || self->scope.visits == NULL || self->scope.visits[i];
     return n;
 }
+
+/* Before the first row that the client's filter lets pass (query/resume.h). */
+static void start_at_filter(const struct items_query *self, struct start *start)
+{
+    const struct resume *resume = &self->resume;
+    bool is_descending = self->order.keys[0].is_descending;
+    bool is_before = is_descending == resume->excludes; /* is the bound the lowest rid? */
+
+    memcpy(start->values, resume->values, self->order.count * sizeof(*start->values));
+    start->is_there = true;
+    start->range = resume->excludes ? INT64_MAX : 0;
+    start->rid = is_before ? -1 : INT64_MAX;
+    if (scan_is_one(&self->scope) && resume->has_rid && !resume->excludes)
+        start->rid = is_descending ? (int64_t) resume->rid + 1 : (int64_t) resume->rid - 1;
+}
+
+/* Behind the last page, or where the client's filter says, whichever is later. */
+static bool find_start(const struct items_query *self, struct call *call, struct start *start)
+{
+    const uint64_t *rid = scan_is_one(&self->scope) ? &self->from.rid : NULL;
+
+    *start = (struct start){0};
+    if (self->is_resumed && !sort_state_read(self->from.state, start->values, self->order.count))
+        return fault_set(&call->op.fault, 400, SUB_NONE, "the continuation is not complete");
+    if (self->is_resumed && resume_passes(&self->resume, start->values, rid)) {
+        start->is_there = true;
+        start->range = position_number(self);
+        start->rid = (int64_t) self->from.rid;
+    } else if (self->resume.query != NULL) {
+        start_at_filter(self, start);
+    }
+    return true;
+}
+
+bool query_order_can_start(const struct items_query *self)
+{
+    return self->resume.query == NULL || order_sql_tells(&self->order, self->resume.values);
+}
+
+/* ---- pages ---- */
 
 static unsigned items_wanted(const struct items_query *self)
 {
@@ -117,13 +161,15 @@ enum op_next query_order(struct op *op)
 {
     struct items_query *self = op_self(op, struct items_query);
     struct call *call = call_of(op);
-    const char *statement = make_statement(self, call);
+    struct start start;
 
     self->last_row = -1;
+    if (!find_start(self, call, &start))
+        return OP_FAILED;
+    const char *statement = make_statement(self, call, &start);
     if (statement == NULL)
         return OP_FAILED;
-    return scan_ask_all(&self->scan, call, statement, position_number(self), items_wanted(self),
-                        order_came);
+    return scan_ask_all(&self->scan, call, statement, start.range, items_wanted(self), order_came);
 }
 
 static enum op_next order_came(struct op *op)

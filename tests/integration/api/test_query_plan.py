@@ -1,6 +1,7 @@
 """Query plans over HTTP, and the queries they lead to: what a client does with them gives what the gateway answers at once."""
 
 import json
+import re
 import uuid
 
 import pytest
@@ -291,6 +292,37 @@ def test_resume_pages(client, path):
         if token is None:
             break
     assert found == everything[2:]
+
+
+def retrieved(answer):
+    return int(re.search(r"retrievedDocumentCount=(\d+)", answer.header("x-ms-documentdb-query-metrics"))[1])
+
+
+@pytest.mark.parametrize("direction", ["ASC", "DESC"])
+def test_resume_begins_in_the_order(client, path, direction):
+    """A page reads what it gives and one item more, in one range and in all; a continuation and a later filter: the later."""
+    text = f"SELECT VALUE c.n FROM c ORDER BY c.n {direction}"
+    fullest = max(ranges(client, path), key=lambda one: len(rows(client, path, text, **{"x-ms-documentdb-partitionkeyrangeid": one})))
+    for one in (fullest, None):
+        scope = {"x-ms-documentdb-partitionkeyrangeid": one}
+        everything = rows(client, path, text, **scope)
+        middle = len(everything) // 3
+        assert len(everything) > middle + 6
+
+        def ask(resume, token=None):
+            answer = client.post(f"{path}/docs", {"query": text, "resumeFilter": resume}, headers={
+                "x-ms-documentdb-isquery": "True", "x-ms-documentdb-query-enablecrosspartition": "True", "x-ms-max-item-count": "2",
+                "x-ms-documentdb-populatequerymetrics": "True", "x-ms-continuation": token, **scope})
+            assert answer.status == 200, answer.body
+            assert retrieved(answer) <= 3
+            return answer.json["Documents"], answer.header("x-ms-continuation")
+
+        found, token = ask({"value": [everything[middle]], "exclude": False})
+        assert found == everything[middle:middle + 2]
+        assert ask({"value": [everything[middle]], "exclude": True})[0] == everything[middle + 1:middle + 3]
+        assert ask({"value": [everything[0]]}, token)[0] == everything[middle + 2:middle + 4]
+        assert ask({"value": [everything[middle + 1]], "exclude": True}, token)[0] == everything[middle + 2:middle + 4]
+        assert ask({"value": [everything[middle + 4]]}, token)[0] == everything[middle + 4:middle + 6]
 
 
 @pytest.mark.parametrize("resume", [
