@@ -283,10 +283,12 @@ static void fail(struct source *source, const char *why)
 {
     source->failures++;
     source->must_pause = source->tells_all = true;
-    if (strcmp(source->complaint, why) == 0)
+    char said[sizeof(source->complaint)];
+    snprintf(said, sizeof(said), "%.*s", (int) sizeof(said) - 1, why);
+    if (strcmp(source->complaint, said) == 0)
         return;
-    log_warn(NULL, "entries do not come", "from=%u reason=\"%s\"", source->ordinal, why);
-    snprintf(source->complaint, sizeof(source->complaint), "%s", why);
+    log_warn(NULL, "entries do not come", "from=%u reason=\"%s\"", source->ordinal, said);
+    memcpy(source->complaint, said, sizeof(said));
 }
 
 static void stop_complaining(struct source *source)
