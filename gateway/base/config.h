@@ -104,7 +104,8 @@ struct config {
     int write_batch; /* operations that may share a transaction */
     bool is_throughput_enforced;
     bool allows_faults;
-    int default_ranges; /* ranges of a new container; 0: from its throughput */
+    const char *link_latency; /* FROM>TO=MS,… see config_latency_next; NULL: none */
+    int default_ranges;       /* ranges of a new container; 0: from its throughput */
 
     /* What is said. */
     enum log_level log_level;
@@ -113,6 +114,9 @@ struct config {
     /* up */
     int port; /* first region's HTTPS port */
     int regions;
+    const char *region_names; /* comma between; NULL: of our own */
+    int latency_ms;
+    const char *regions_file; /* NULL: the flags say everything */
     const char *postgres_bin; /* NULL: found */
     const char
         *postgres_user; /* whom PostgreSQL runs as when we are root; NULL: postgres, else nobody */
@@ -175,6 +179,12 @@ void config_print_markdown(FILE *out);
 
 /* The next name and URL of a checked list of peers; false at its end. All borrow the text. */
 bool config_peer_next(struct slice *rest, struct slice *name, struct slice *url);
+
+/* The next entry of a checked list of latencies; false at its end. The names borrow the text. */
+bool config_latency_next(struct slice *rest, struct slice *from, struct slice *to, unsigned *ms);
+
+/* What is wrong with the name of a region; NULL: nothing. */
+const char *config_check_region(const char *text);
 
 /* An address that only this machine reaches: 127.0.0.0/8 or ::1. */
 bool config_is_loopback(const char *address);

@@ -26,7 +26,7 @@
 #define WORK CONFIG_WORK
 
 static setting_check check_account, check_address, check_date, check_endpoint, check_public,
-    check_peers, check_region, check_sans;
+    check_latencies, check_peers, check_sans;
 
 static const char *const levels[] = {"Strong",           "BoundedStaleness", "Session",
                                      "ConsistentPrefix", "Eventual",         NULL};
@@ -46,10 +46,16 @@ const struct setting settings[] = {
      "HTTPS port of the first region; the next regions follow, plain HTTP is 100 higher"},
     {"regions", NULL, SETTING_NUMBER, UP, AT(regions), "3", 1, CONFIG_REGIONS_MAX, NULL, NULL, "N",
      "number of regions to start"},
+    {"region-names", NULL, SETTING_TEXT, UP, AT(region_names), NULL, 0, 0, NULL, NULL, "NAMES",
+     "their names, comma between; default: West US, East US, North Europe, Southeast Asia, Brazil South"},
+    {"latency-ms", NULL, SETTING_NUMBER, UP, AT(latency_ms), "0", 0, 60000, NULL, NULL, "MS",
+     "how long a message from one region to another takes, one way"},
+    {"regions-file", NULL, SETTING_TEXT, UP, AT(regions_file), NULL, 0, 0, NULL, NULL, "FILE",
+     "JSON file with names, PostgreSQL servers of the regions' own, and latencies by link: docs/operations.md"},
 
     {"account", NULL, SETTING_TEXT, GATEWAY, AT(account_name), "orrery", 0, 0, NULL, check_account, "NAME",
      "name of the account"},
-    {"region", NULL, SETTING_TEXT, SERVE, AT(region_name), "West US", 0, 0, NULL, check_region, "NAME",
+    {"region", NULL, SETTING_TEXT, SERVE, AT(region_name), "West US", 0, 0, NULL, config_check_region, "NAME",
      "name of this region"},
     {"ordinal", NULL, SETTING_NUMBER, SERVE | MIGRATE, AT(region_ordinal), "1", 1, 255, NULL, NULL, "N",
      "number of this region in the account, never given to another"},
@@ -60,6 +66,8 @@ const struct setting settings[] = {
      "the host is the one that the client used; default: the peers' URLs"},
     {"topology", NULL, SETTING_TEXT, SERVE, AT(topology_file), NULL, 0, 0, NULL, NULL, "FILE",
      "JSON document of an account of several regions, for the first start of each; default: one region"},
+    {"link-latency", NULL, SETTING_TEXT, SERVE, AT(link_latency), NULL, 0, 0, NULL, check_latencies, "FROM>TO=MS,…",
+     "how much longer messages from one region to another shall take, one way; for trying things out on one machine"},
     {"lease-ms", NULL, SETTING_NUMBER, GATEWAY, AT(lease_ms), "5000", 200, 60000, NULL, NULL, "MS",
      "leases between regions; a change of the topology waits as long; the same in all regions"},
     {"peer-ca-file", NULL, SETTING_TEXT, SERVE, AT(peer_ca_file), NULL, 0, 0, NULL, NULL, "FILE",
@@ -205,7 +213,7 @@ static const char *check_account(const char *text)
     return NULL;
 }
 
-static const char *check_region(const char *text)
+const char *config_check_region(const char *text)
 {
     size_t len = strlen(text);
 
@@ -315,13 +323,40 @@ static const char *check_peers(const char *text)
         if (++count > CONFIG_PEERS_MAX)
             return "at most 16 can be named";
         snprintf(copy, sizeof(copy), "%.*s", (int) (name.len < 65 ? name.len : 65), name.ptr);
-        if (check_region(copy) != NULL)
+        if (config_check_region(copy) != NULL)
             return "each is NAME=URL with the name of a region";
         if (slice_is_absent(url) || url.len >= sizeof(copy))
             return "each is NAME=URL with http://host[:port] or https://host[:port]";
         snprintf(copy, sizeof(copy), "%.*s", (int) url.len, url.ptr);
         if (check_endpoint(copy) != NULL)
             return "each is NAME=URL with http://host[:port] or https://host[:port]";
+    }
+    return NULL;
+}
+
+bool config_latency_next(struct slice *rest, struct slice *from, struct slice *to, unsigned *ms)
+{
+    struct slice link, text;
+    unsigned long long number;
+
+    *ms = 0;
+    if (slice_is_absent(*rest))
+        return false;
+    link = slice_cut(slice_trim(slice_cut(*rest, ',', rest)), '=', &text);
+    *from = slice_cut(link, '>', to);
+    if (!slice_is_absent(text) && slice_to_u64(text, 60000, &number))
+        *ms = (unsigned) number;
+    return true;
+}
+
+static const char *check_latencies(const char *text)
+{
+    struct slice rest = slice_from_text(text), from, to;
+    unsigned ms;
+
+    while (config_latency_next(&rest, &from, &to, &ms)) {
+        if (slice_is_empty(from) || slice_is_absent(to) || slice_is_empty(to) || ms == 0)
+            return "each is FROM>TO=MS with names of regions and 1 to 60000 milliseconds";
     }
     return NULL;
 }

@@ -15,6 +15,7 @@
 #include "http/process.h"
 #include "http/refusals.h"
 #include "http/tickets.h"
+#include "replica/faults.h"
 #include "store/schema.h"
 
 #include <malloc.h>
@@ -415,6 +416,7 @@ static bool prepare(struct process *process)
         fail("cannot start", fault.message);
         return false;
     }
+    faults_set_latencies(config->link_latency, &regions_current()->topology);
     if (!tickets_init() || !refusals_init()) {
         fail("cannot start", "no TLS ticket key, or libmicrohttpd is not as expected");
         return false;

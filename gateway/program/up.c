@@ -17,6 +17,7 @@
 #include "base/keys.h"
 #include "program/child.h"
 #include "program/cluster.h"
+#include "program/layout.h"
 #include "regions/topology.h"
 #include "store/schema.h"
 
@@ -40,16 +41,15 @@
 #define POLL_MS 25           /* while PostgreSQL starts or something ends */
 #define BACKOFF_FIRST_MS 100 /* doubled at each death in a row */
 #define BACKOFF_MAX_MS 10000
-#define HEALTHY_MS 60000       /* what lived so long starts its count of deaths anew */
+#define HEALTHY_MS 60000      /* what lived so long starts its count of deaths anew */
+#define FOREIGN_WAIT_MS 60000 /* for a PostgreSQL that is not ours to answer */
+#define FOREIGN_RETRY_MS 500
 #define GATEWAY_READY_MS 60000 /* at the first start only */
 #define ORPHAN_MS 60000        /* an earlier server may take so long to write its checkpoint */
 #define POSTGRES_STOP_MS 60000
 #define KILL_MS 5000 /* beyond the drain */
 #define LINE_BYTES_MAX 65536
 #define HTTP_OFFSET 100
-
-static const char *const region_names[CONFIG_REGIONS_MAX] = {"West US", "East US", "North Europe",
-                                                             "Southeast Asia", "Brazil South"};
 
 enum stage {
     STAGE_ORPHANS,  /* waiting for processes of an earlier run to leave the data */
@@ -70,8 +70,10 @@ struct region {
     const char *name;
     int ordinal;
     int https_port, http_port;
-    char slug[32];
-    struct cluster cluster;
+    const char *slug;
+    const char
+        *database; /* connection string of a PostgreSQL that is not ours; NULL: a private one */
+    struct cluster cluster; /* the private one */
     enum stage stage;
     int64_t stage_since_ms;
     struct process initdb, postgres, gateway;
@@ -88,7 +90,8 @@ struct up {
     char topology[CLUSTER_PATH_BYTES + 32]; /* the file that begins an account of several regions */
     char certificates[CLUSTER_PATH_BYTES + 32]; /* directory */
     bool is_account;                            /* the regions replicate */
-    struct cluster_host host;
+    struct layout layout;
+    struct cluster_host host; /* of private PostgreSQL servers, if there are any */
     struct region regions[CONFIG_REGIONS_MAX];
     int count;
     int lock_fd, signal_fd;
@@ -180,15 +183,12 @@ static void region_init(struct up *up, int index)
 {
     struct region *region = &up->regions[index];
     const char *protocol = up->config->protocol;
-    size_t len = 0;
 
-    region->name = region_names[index];
+    region->name = up->layout.regions[index].name;
+    region->slug = up->layout.regions[index].slug;
+    region->database = up->layout.regions[index].database;
     region->ordinal = index + 1;
     region->output_fd = -1;
-    for (; region->name[len] != '\0'; len++) {
-        char c = region->name[len];
-        region->slug[len] = c == ' ' ? '-' : (char) (c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c);
-    }
     region->https_port = up->config->port + index;
     region->http_port = region->https_port + HTTP_OFFSET;
     if (strcmp(protocol, "https") == 0)
@@ -276,24 +276,38 @@ static bool prepare_topology(struct up *up, struct fault *fault)
     return !up->is_account || is_there || write_topology(up, fault);
 }
 
+static bool has_private_database(const struct up *up)
+{
+    for (int i = 0; i < up->count; i++) {
+        if (up->layout.regions[i].database == NULL)
+            return true;
+    }
+    return false;
+}
+
 static bool prepare(struct up *up, struct fault *fault)
 {
-    if (!find_ourselves(up, fault) || !cluster_host_find_user(&up->host, up->config, fault) ||
+    if (!layout_read(&up->layout, up->config, fault))
+        return false;
+    up->count = up->layout.count;
+    for (int i = 0; i < up->count; i++)
+        region_init(up, i);
+    bool is_host = has_private_database(up);
+    if (!find_ourselves(up, fault) ||
+        (is_host && !cluster_host_find_user(&up->host, up->config, fault)) ||
         !choose_data(up, fault) ||
-        !cluster_host_find_programs(&up->host, up->config, up->data, fault) ||
+        (is_host && !cluster_host_find_programs(&up->host, up->config, up->data, fault)) ||
         !directory_make(up->data, fault) || !cluster_host_can_enter(&up->host, up->data, fault) ||
         !lock_data(up, fault))
         return false;
-    for (int i = 0; i < up->count; i++)
-        region_init(up, i);
     if (!prepare_topology(up, fault))
         return false;
     for (int i = 0; i < up->count; i++) {
         struct region *region = &up->regions[i];
         if (!port_is_free(up, region, region->https_port, fault) ||
             !port_is_free(up, region, region->http_port, fault) ||
-            !cluster_prepare(&region->cluster, &up->host, up->config, up->data, region->slug,
-                             fault))
+            (region->database == NULL && !cluster_prepare(&region->cluster, &up->host, up->config,
+                                                          up->data, region->slug, fault)))
             return false;
     }
     return true;
@@ -475,13 +489,22 @@ static void add_port(struct buf *block, const char *name, int port)
     add_text(block, name, &value);
 }
 
+static const char *database_url(const struct region *region)
+{
+    return region->database != NULL ? region->database : region->cluster.url;
+}
+
 /* Settings of one gateway, NAME=value each with a NUL behind. */
 static void list_settings(const struct up *up, const struct region *region, struct buf *block)
 {
     struct buf value = {0};
 
-    buf_append_text(&value, region->cluster.url);
+    buf_append_text(&value, database_url(region));
     add_text(block, "DATABASE", &value);
+    buf_append_text(&value, "yes");
+    add_text(block, "ALLOW_FAULTS", &value);
+    layout_print_latencies(&up->layout, &value);
+    add_text(block, "LINK_LATENCY", &value);
     buf_printf(&value, "%d", region->ordinal);
     add_text(block, "ORDINAL", &value);
     add_port(block, "PORT", region->https_port);
@@ -552,6 +575,10 @@ static void step_orphans(struct up *up, struct region *region)
 {
     int64_t waited_ms = clock_monotonic_ms() - region->stage_since_ms;
 
+    if (region->database != NULL) {
+        enter(region, STAGE_POSTGRES);
+        return;
+    }
     if (cluster_is_busy(&region->cluster, waited_ms > ORPHAN_MS)) {
         if (waited_ms > 2 * ORPHAN_MS)
             region_failed(up, region, NULL,
@@ -578,11 +605,32 @@ static bool is_starting(const struct fault *fault)
     return false;
 }
 
+/* A PostgreSQL that somebody else starts, perhaps at the same time as us. */
+static void step_foreign(struct up *up, struct region *region)
+{
+    int64_t now = clock_monotonic_ms();
+    struct schema_outcome outcome;
+    struct fault fault = {0};
+
+    if (now < region->postgres.due_ms)
+        return;
+    if (schema_migrate(region->database, region->ordinal, &outcome, &fault))
+        enter(region, STAGE_GATEWAY);
+    else if (is_starting(&fault) && now - region->stage_since_ms < FOREIGN_WAIT_MS)
+        region->postgres.due_ms = now + FOREIGN_RETRY_MS;
+    else
+        region_failed(up, region, &region->postgres, fault.message);
+}
+
 static void step_postgres(struct up *up, struct region *region)
 {
     struct schema_outcome outcome;
     struct fault fault = {0};
 
+    if (region->database != NULL) {
+        step_foreign(up, region);
+        return;
+    }
     if (region->postgres.pid == 0) {
         if (clock_monotonic_ms() >= region->postgres.due_ms)
             postgres_begin(up, region);
@@ -610,8 +658,10 @@ static void step_gateway(struct up *up, struct region *region)
         return;
     }
     /* While PostgreSQL is away or recovers, it would only find that out and end. */
-    if (now >= region->gateway.due_ms && region->postgres.pid != 0 &&
-        (cluster_answers(&region->cluster, &fault) || !is_starting(&fault)))
+    if (now >= region->gateway.due_ms &&
+        (region->database != NULL ||
+         (region->postgres.pid != 0 &&
+          (cluster_answers(&region->cluster, &fault) || !is_starting(&fault)))))
         gateway_begin(up, region);
 }
 
@@ -634,7 +684,8 @@ static void step_region(struct up *up, struct region *region)
     case STAGE_READY:
         break;
     }
-    if (region->postgres.pid == 0 && clock_monotonic_ms() >= region->postgres.due_ms)
+    if (region->database == NULL && region->postgres.pid == 0 &&
+        clock_monotonic_ms() >= region->postgres.due_ms)
         postgres_begin(up, region);
 }
 
@@ -801,10 +852,13 @@ static void append_region(struct buf *line, const struct up *up, const struct re
     }
     append_connection(&text, up, region, key);
     append_member(line, "connectionString", &text);
-    buf_append_text(&text, region->cluster.url);
-    append_member(line, "database", &text);
-    buf_printf(line, ",\"gatewayPid\":%d,\"postgresPid\":%d}", (int) region->gateway.pid,
-               (int) region->postgres.pid);
+    buf_printf(line, ",\"gatewayPid\":%d", (int) region->gateway.pid);
+    if (region->database == NULL) { /* that of another server may hold a password */
+        buf_append_text(&text, region->cluster.url);
+        append_member(line, "database", &text);
+        buf_printf(line, ",\"postgresPid\":%d", (int) region->postgres.pid);
+    }
+    buf_append_char(line, '}');
 }
 
 /* Programs read the line on standard output, people the text on standard error. */
@@ -918,7 +972,8 @@ static int wait_for_news(struct up *up, int timeout_ms)
 static int sleep_ms(const struct up *up)
 {
     for (int i = 0; i < up->count; i++) {
-        if (up->regions[i].stage != STAGE_READY || up->regions[i].postgres.pid == 0)
+        const struct region *region = &up->regions[i];
+        if (region->stage != STAGE_READY || (region->database == NULL && region->postgres.pid == 0))
             return POLL_MS;
     }
     return up->is_announced ? -1 : 0;
@@ -979,7 +1034,7 @@ static void stop(struct up *up)
 static void run(struct up *up)
 {
     log_info(NULL, "starting", "regions=%d data=\"%s\" postgres=\"%s\" user=%s", up->count,
-             up->data, up->host.bin, up->host.user.name);
+             up->data, has_private_database(up) ? up->host.bin : "none", up->host.user.name);
     for (int i = 0; i < up->count; i++)
         enter(&up->regions[i], STAGE_ORPHANS);
     while (!up->is_stopping) {
@@ -992,8 +1047,10 @@ static void run(struct up *up)
     }
     log_info(NULL, "stopping", "%s", "");
     stop(up);
-    for (int i = 0; i < up->count; i++)
-        cluster_finish(&up->regions[i].cluster);
+    for (int i = 0; i < up->count; i++) {
+        if (up->regions[i].database == NULL)
+            cluster_finish(&up->regions[i].cluster);
+    }
     log_info(NULL, "stopped", "%s", "");
 }
 
@@ -1003,6 +1060,7 @@ static void up_finish(struct up *up)
         output_close(&up->regions[i]);
         buf_finish(&up->regions[i].output);
     }
+    layout_finish(&up->layout);
     if (up->signal_fd >= 0)
         close(up->signal_fd);
     if (up->lock_fd >= 0)
@@ -1020,10 +1078,7 @@ int up_run(const struct config *config, char **environment)
         return program_fail("out of memory");
     up->config = config;
     up->environment = environment;
-    up->count = config->regions;
     up->lock_fd = up->signal_fd = -1;
-    for (int i = 0; i < up->count; i++)
-        up->regions[i].output_fd = -1;
     /* A key file that cannot be read is better told now than by each gateway. */
     if (!open_signals(up, &fault) || !keys_read(config->key_file, &keys, &fault) ||
         !prepare(up, &fault))

@@ -1,6 +1,7 @@
 #include "replica/faults.h"
 
 #include "base/clock.h"
+#include "base/config.h"
 #include "base/crypto.h"
 #include "base/log.h"
 
@@ -17,6 +18,9 @@ static struct fault_rule rules[FAULTS_MAX];
 /* The directions of a rule of kind link, each with its generator, beside it. */
 static struct link_rule links[FAULTS_MAX][2];
 static unsigned rule_count;
+/* What links take without any fault. */
+static struct link_rule latencies[TOPOLOGY_REGIONS_MAX * TOPOLOGY_REGIONS_MAX];
+static unsigned latency_count;
 static unsigned own; /* ordinal of this process's region */
 
 static _Atomic bool has_links, is_paused, has_refusals;
@@ -51,7 +55,7 @@ static void keep(unsigned at, const struct fault_rule *rule)
 /* What follows from the rules. */
 static void settle(void)
 {
-    bool disturbs = false, pauses = false, refuses = false;
+    bool disturbs = latency_count > 0, pauses = false, refuses = false;
     int64_t skew_ms = 0;
 
     for (unsigned i = 0; i < rule_count; i++) {
@@ -105,6 +109,25 @@ bool faults_add(struct fault_rule *rule, unsigned self, struct fault *fault)
     return true;
 }
 
+void faults_set_latencies(const char *text, const struct topology *topology)
+{
+    struct slice rest = slice_from_text(text), from, to;
+    unsigned ms;
+
+    while (latency_count < ARRAY_LEN(latencies) && config_latency_next(&rest, &from, &to, &ms)) {
+        const struct topology_region *there = topology_find_name(topology, from);
+        const struct topology_region *here = topology_find_name(topology, to);
+        if (there == NULL || here == NULL) {
+            log_warn(NULL, "latency of an unknown region", "from=\"%.*s\" to=\"%.*s\"",
+                     FAULT_QUOTE(from), FAULT_QUOTE(to));
+            continue;
+        }
+        latencies[latency_count++] =
+            (struct link_rule){.from = there->ordinal, .to = here->ordinal, .delay_ms = ms};
+    }
+    settle();
+}
+
 unsigned faults_remove(const char *id)
 {
     pthread_mutex_lock(&lock);
@@ -140,6 +163,8 @@ struct peer_link faults_of_call(unsigned from, unsigned to, bool *is_duplicated)
     if (!atomic_load_explicit(&has_links, memory_order_relaxed))
         return (struct peer_link){0};
     pthread_mutex_lock(&lock);
+    link_decide(latencies, latency_count, from, to, &there);
+    link_decide(latencies, latency_count, to, from, &back);
     for (unsigned i = 0; i < rule_count; i++) {
         link_decide(links[i], directions(&rules[i]), from, to, &there);
         link_decide(links[i], directions(&rules[i]), to, from, &back);

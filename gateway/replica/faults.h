@@ -21,6 +21,13 @@
  */
 bool faults_add(struct fault_rule *rule, unsigned self, struct fault *fault) MUST_CHECK;
 
+/*
+ * Latencies that links have besides: no fault, so nobody lists or clears them. Once, before the
+ * threads start. text: as config->link_latency; NULL: none. Regions that the topology does not know
+ * are left out, and named in the log.
+ */
+void faults_set_latencies(const char *text, const struct topology *topology);
+
 /* Take the rule with this id away, or all when it is empty; how many. */
 unsigned faults_remove(const char *id);
 
