@@ -8,6 +8,9 @@ create table orrery.claims (
     until  timestamptz not null
 );
 
+-- committed: what the region knows to be globally committed.
+alter table orrery.peers add committed bigint[] not null default '{}';
+
 -- rolled_back: why this region was found to be an older state of itself (rule 1.3); it takes no writes then.
 alter table orrery.region_self add rolled_back text;
 
@@ -51,11 +54,15 @@ begin
 end
 $$;
 
+-- Called when a region has told what it applied of these ranges: the levels of consistency stand on it (0011_levels.sql).
+create function orrery.exchange_acked(p_region smallint, p_range bigint[]) returns void language sql as $$ $$;
+
 -- What a region says that it has applied, durably: its vectors, and how far it has our log (-1: it does not know). p_is_first:
 -- nothing else of it is under way. Then a vector below the one that it told before means that it lost what it had, and its
 -- position counts for nothing; otherwise messages may overtake each other, and the greater one counts.
 -- False when it has entries of ours that we do not: we were rolled back.
-create function orrery.exchange_note(p_region smallint, p_is_first boolean, p_range bigint[], p_held bigint[], p_acked text[])
+create function orrery.exchange_note(p_region smallint, p_is_first boolean, p_range bigint[], p_held bigint[], p_acked text[],
+                                     p_committed text[])
 returns boolean language plpgsql as $$
 declare
     lost bigint;
@@ -72,13 +79,15 @@ begin
     end if;
     update orrery.peers p set
         seq = case when p_is_first and not orrery.vector_covers(x.acked, p.acked) then 0 else greatest(p.seq, x.held) end,
-        acked = case when p_is_first then x.acked else orrery.vector_max(p.acked, x.acked) end
-    from (select x.range_id, x.held, x.acked::bigint[] from unnest(p_range, p_held, p_acked) x(range_id, held, acked)) x
+        acked = case when p_is_first then x.acked else orrery.vector_max(p.acked, x.acked) end,
+        committed = case when p_is_first then x.committed else orrery.vector_max(p.committed, x.committed) end
+    from (select x.range_id, x.held, x.acked::bigint[], x.committed::bigint[]
+          from unnest(p_range, p_held, p_acked, p_committed) x(range_id, held, acked, committed)) x
     where p.region = p_region and p.range_id = x.range_id
-      and (p.seq < x.held or p.acked <> x.acked);
-    insert into orrery.peers (region, range_id, seq, acked)
-    select p_region, x.range_id, greatest(x.held, 0), x.acked::bigint[]
-    from unnest(p_range, p_held, p_acked) x(range_id, held, acked)
+      and (p.seq < x.held or p.acked <> x.acked or p.committed <> x.committed);
+    insert into orrery.peers (region, range_id, seq, acked, committed)
+    select p_region, x.range_id, greatest(x.held, 0), x.acked::bigint[], x.committed::bigint[]
+    from unnest(p_range, p_held, p_acked, p_committed) x(range_id, held, acked, committed)
     where not exists (select from orrery.peers p where p.region = p_region and p.range_id = x.range_id)
     on conflict do nothing;
     -- a log with nothing that the region lacks need not be read for it
@@ -86,11 +95,22 @@ begin
     from unnest(p_range) x(range_id) join orrery.ranges g on g.range_id = x.range_id
     where p.region = p_region and p.range_id = x.range_id and p.seq < g.seq
       and not orrery.is_behind(p_region, g.vector, p.acked);
+    perform orrery.exchange_acked(p_region, p_range);
     return true;
 end
 $$;
 
--- Ranges with entries that a region lacks: where to begin, and what to say of them. p_received: how far the region has our
+-- A source knows what is globally committed.
+create function orrery.exchange_learn(p_range bigint[], p_committed text[]) returns void language sql as $$
+    update orrery.ranges g set committed = orrery.vector_max(g.committed, x.committed)
+    from (select h.range_id, y.committed::bigint[]  -- locks are taken in the order in which definitions take them
+          from unnest(p_range, p_committed) y(range_id, committed) join orrery.ranges h on h.range_id = y.range_id
+          where not orrery.vector_covers(h.committed, y.committed::bigint[])
+          order by h.range_id for no key update of h) x
+    where g.range_id = x.range_id
+$$;
+
+-- Ranges with entries that a region lacks, or of which more is committed than it knows: where to begin, and what to say of them. p_received: how far the region has our
 -- log already, beyond what it has applied; those at the end of all numbers are not wanted now. First comes range 0, then those
 -- after p_after, so that all have their turn.
 create function orrery.exchange_find(p_region smallint, p_range bigint[], p_received bigint[], p_after bigint, p_limit integer)
@@ -105,8 +125,10 @@ language sql stable as $$
     left join lateral (select i.origin, i.lsn from orrery.items_0 i
                        where i.range_id = 0 and i.rid = g.container and not i.deleted
                        and i.pk >= 'colls/' and i.pk < 'colls0' limit 1) c on true
-    where g.state <> 'dropped' and g.seq > greatest(coalesce(p.seq, 0), coalesce(x.received, 0))
-      and orrery.is_behind(p_region, g.vector, p.acked)
+    where g.state <> 'dropped'
+      and (g.seq > greatest(coalesce(p.seq, 0), coalesce(x.received, 0)) and orrery.is_behind(p_region, g.vector, p.acked)
+           or p.range_id is not null and not orrery.vector_covers(p.committed, g.committed)
+              and coalesce(x.received, 0) < 9223372036854775807)
     order by g.range_id <> 0, g.range_id <= p_after, g.range_id limit p_limit
 $$;
 

@@ -213,12 +213,14 @@ void stream_set_want_count(struct buf *payload, const struct stream_request *req
 }
 
 void stream_put_want(struct buf *payload, int64_t range_id, int64_t held, int64_t received,
-                     const int64_t *acked, unsigned acked_count)
+                     const int64_t *acked, unsigned acked_count, const int64_t *committed,
+                     unsigned committed_count)
 {
     put64(payload, range_id);
     put64(payload, held);
     put64(payload, received);
     put_vector(payload, acked, acked_count);
+    put_vector(payload, committed, committed_count);
 }
 
 bool stream_get_request(struct stream_reader *payload, struct stream_request *request,
@@ -237,6 +239,7 @@ bool stream_get_want(struct stream_reader *payload, struct stream_want *want, st
     want->held = get64(payload);
     want->received = get63(payload);
     want->acked = get_vector(payload);
+    want->committed = get_vector(payload);
     if (want->held < STREAM_UNKNOWN)
         payload->at = NULL;
     return check(payload, "what a request wants", fault);

@@ -9,7 +9,8 @@
  *   hello      account (text), ordinal (8), schema version (32), epoch (64): the highest that the
  *              sender accepted; the payload begins with it
  *   request    hello, flags (8), after (64), count (32), so many wants
- *   want       range (64), held (64), received (64), vector that is durably applied
+ *   want       range (64), held (64), received (64), vector that is durably applied, vector that is
+ *              known to be globally committed
  *   answer     hello, count (32), so many parts
  *   part       range (64), from, to, head (64 each), vector, committed vector, origin (8) and LSN
  *              (64) of the metadata that it needs, count of entries (32), their bytes (32), entries
@@ -74,7 +75,7 @@ struct stream_want {
     int64_t range_id;
     int64_t held;     /* sequence of the source's log through which everything is applied */
     int64_t received; /* through which it has arrived */
-    struct stream_vector acked;
+    struct stream_vector acked, committed;
 };
 
 struct stream_answer {
@@ -110,7 +111,8 @@ struct stream_entry {
 
 void stream_put_request(struct buf *payload, const struct stream_request *request);
 void stream_put_want(struct buf *payload, int64_t range_id, int64_t held, int64_t received,
-                     const int64_t *acked, unsigned acked_count);
+                     const int64_t *acked, unsigned acked_count, const int64_t *committed,
+                     unsigned committed_count);
 /* How many wants follow, once it is known. */
 void stream_set_want_count(struct buf *payload, const struct stream_request *request,
                            uint32_t count);

@@ -52,6 +52,13 @@ static struct puller *puller_of(const struct piece *piece)
 
 static void begin_rest(struct pulled *pulled);
 
+void pieces_ended_one(struct pulled *pulled)
+{
+    assert(pulled->pieces_running > 0);
+    if (--pulled->pieces_running == 0 && pulled->pieces_begun == pulled->head.count)
+        puller_answer_ended(pulled);
+}
+
 static void piece_end(struct piece *piece)
 {
     struct pulled *pulled = piece->pulled;
@@ -61,11 +68,12 @@ static void piece_end(struct piece *piece)
     arena_finish(&piece->arena);
     pgparams_finish(&piece->params);
     free(piece);
-    pulled->pieces_running--;
-    if (was_metadata)
+    if (was_metadata) {
+        pulled->pieces_running--;
         begin_rest(pulled);
-    else if (pulled->pieces_running == 0 && pulled->pieces_begun == pulled->head.count)
-        puller_answer_ended(pulled);
+    } else {
+        pieces_ended_one(pulled);
+    }
 }
 
 static void give_up(struct piece *piece, int64_t pause_ms)
@@ -426,6 +434,10 @@ static bool begin_part(struct pulled *pulled)
 
     if (range == NULL || !is_next(pulled, part, range))
         return false;
+    if (part->count == 0) {
+        puller_passed(pulled->source, range, part->to);
+        return false;
+    }
     piece = calloc(1, sizeof(*piece));
     if (piece == NULL) {
         puller_pause(pulled->source, range, PAUSE_OUTAGE_MS);

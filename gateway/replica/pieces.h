@@ -14,6 +14,9 @@
 /* Apply an answer; puller_answer_ended is called when that has ended, perhaps at once. */
 void pieces_begin(struct pulled *pulled);
 
+/* Something else that the answer had to wait for has ended. */
+void pieces_ended_one(struct pulled *pulled);
+
 /* Send what waits for a connection. */
 void pieces_flush(struct puller *puller);
 

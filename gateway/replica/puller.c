@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "replica/call.h"
 #include "replica/pieces.h"
+#include "store/progress.h"
 #include "store/regions.h"
 #include "store/schema.h"
 
@@ -99,6 +100,21 @@ struct range *puller_range(struct puller *puller, int64_t range_id)
     return range;
 }
 
+/* Replace numbers that are kept; false when they are the same, or without memory. */
+static bool replace(int64_t **kept, unsigned *kept_count, const int64_t *numbers, unsigned count)
+{
+    if (count == *kept_count &&
+        (count == 0 || memcmp(numbers, *kept, count * sizeof(*numbers)) == 0))
+        return false;
+    int64_t *more = realloc(*kept, (count + 1) * sizeof(*numbers));
+    if (more == NULL)
+        return false; /* the older ones are true too */
+    memcpy(more, numbers, count * sizeof(*numbers));
+    *kept = more;
+    *kept_count = count;
+    return true;
+}
+
 /* True when it went backwards. */
 static bool set_vector(struct range *range, struct slice value)
 {
@@ -108,16 +124,34 @@ static bool set_vector(struct range *range, struct slice value)
 
     for (unsigned i = 0; i < range->vector_count; i++)
         is_less |= (i < count ? vector[i] : 0) < range->vector[i];
-    if (count == range->vector_count && memcmp(vector, range->vector, count * sizeof(*vector)) == 0)
+    if (!replace(&range->vector, &range->vector_count, vector, count))
         return false;
-    int64_t *kept = realloc(range->vector, count * sizeof(*vector));
-    if (kept == NULL)
-        return false; /* the older one is true too */
-    memcpy(kept, vector, count * sizeof(*vector));
-    range->vector = kept;
-    range->vector_count = count;
     range->version++;
     return is_less;
+}
+
+/* The greater one of each number counts. */
+static void learn_committed(struct range *range, const int64_t *committed, unsigned count)
+{
+    int64_t most[STREAM_VECTOR_MAX] = {0};
+    unsigned most_count = count > range->committed_count ? count : range->committed_count;
+
+    for (unsigned i = 0; i < most_count; i++) {
+        int64_t known = i < range->committed_count ? range->committed[i] : 0;
+        most[i] = i < count && committed[i] > known ? committed[i] : known;
+    }
+    if (replace(&range->committed, &range->committed_count, most, most_count))
+        range->version++;
+}
+
+/* Is more committed than is known here? */
+static bool is_news(const struct range *range, struct stream_vector committed)
+{
+    for (unsigned i = 0; i < committed.count; i++) {
+        if (stream_vector_at(committed, i) > (i < range->committed_count ? range->committed[i] : 0))
+            return true;
+    }
+    return false;
 }
 
 static struct range *next_range(const struct puller *puller, size_t *bucket, struct range *after)
@@ -148,6 +182,7 @@ static void sweep(struct puller *puller)
             *slot = range->chain;
             puller->range_count--;
             free(range->vector);
+            free(range->committed);
             free(range);
         }
     }
@@ -170,6 +205,16 @@ void puller_pause(struct source *source, struct range *range, int64_t pause_ms)
     place->paused_until_ms = source->puller->loop->now_ms + pause_ms;
 }
 
+void puller_passed(struct source *source, struct range *range, int64_t through)
+{
+    struct range_place *place = &range->places[source->slot];
+
+    if (through > place->held)
+        place->held = through;
+    if (place->received < place->held)
+        place->received = place->held;
+}
+
 void puller_applied(struct source *source, struct range *range, int64_t through,
                     struct slice vector)
 {
@@ -179,10 +224,7 @@ void puller_applied(struct source *source, struct range *range, int64_t through,
         place->refusals = 0;
         puller_stopped(source, range, "");
     }
-    if (through > place->held)
-        place->held = through;
-    if (place->received < place->held)
-        place->received = place->held;
+    puller_passed(source, range, through);
     if (!slice_is_absent(vector))
         (void) set_vector(range, vector);
     source->puller->applied++;
@@ -236,7 +278,7 @@ static void put_range(struct source *source, struct range *range, struct buf *pa
     int64_t received = place->received > 0 ? place->received : 0;
     stream_put_want(payload, range->range_id, place->held,
                     place->paused_until_ms != 0 ? STREAM_NOT_NOW : received, range->vector,
-                    range->vector_count);
+                    range->vector_count, range->committed, range->committed_count);
     place->told_version = range->version;
     place->told_held = place->held;
 }
@@ -303,6 +345,7 @@ static void pulled_destroy(struct pulled *pulled)
 {
     buf_finish(&pulled->text);
     free(pulled->parts);
+    pgparams_finish(&pulled->learn_params);
     free(pulled);
 }
 
@@ -391,6 +434,49 @@ static struct pulled *read_answer(struct source *source, struct slice message, s
     return NULL;
 }
 
+static void learned(struct pgio_call *call, struct pgio_result *result)
+{
+    struct pulled *pulled = container_of(call, struct pulled, learn);
+
+    if (result->outcome == PGIO_ROWS) {
+        for (uint32_t i = 0; i < pulled->head.count; i++)
+            progress_note(pulled->parts[i].range_id);
+    } else {
+        pulled->source->puller->loaded_ms = 0; /* see what the database knows */
+    }
+    pieces_ended_one(pulled);
+}
+
+/* Before the entries of the answer are applied, since the greater numbers do no harm: what is not
+ * applied here yet is not read here. False when nothing is new, or it cannot be stored now. */
+static bool learn(struct pulled *pulled)
+{
+    struct puller *puller = pulled->source->puller;
+    int64_t committed[STREAM_VECTOR_MAX];
+    bool has_news = false;
+
+    for (uint32_t i = 0; i < pulled->head.count && !has_news; i++) {
+        const struct range *range = puller_range(puller, pulled->parts[i].range_id);
+        has_news = range != NULL && is_news(range, pulled->parts[i].committed);
+    }
+    struct pgio *io = has_news ? store_pool_pick(&puller->pool) : NULL;
+    if (io == NULL)
+        return false;
+    struct pgio_statement statement =
+        exchange_learn(&pulled->learn_params, pulled->parts, pulled->head.count);
+    if (!pgio_send(io, &pulled->learn, &statement, &pulled->learn_params, learned))
+        return false;
+    for (uint32_t i = 0; i < pulled->head.count; i++) {
+        const struct stream_part *part = &pulled->parts[i];
+        struct range *range = puller_range(puller, part->range_id);
+        for (unsigned j = 0; j < part->committed.count; j++)
+            committed[j] = stream_vector_at(part->committed, j);
+        if (range != NULL)
+            learn_committed(range, committed, part->committed.count);
+    }
+    return true;
+}
+
 /* How far each log has arrived, and how much is missing. */
 static void note_received(struct source *source, const struct pulled *pulled)
 {
@@ -426,6 +512,8 @@ static void take_answer(struct source *source, struct slice message)
     note_received(source, pulled);
     list_append(&source->pulled, &pulled->place);
     source->pulled_count++;
+    if (learn(pulled))
+        pulled->pieces_running++;
     if (source->pulled_count == 1)
         pieces_begin(pulled);
 }
@@ -684,6 +772,7 @@ static enum op_next load_known(struct op *op)
 {
     struct puller *puller = container_of(op, struct puller, load);
     bool is_older = puller->applied != puller->applied_at_load, has_lost = false;
+    int64_t committed[STREAM_VECTOR_MAX];
 
     if (!store_check(op, STORE_READS))
         return OP_FAILED;
@@ -697,6 +786,9 @@ static enum op_next load_known(struct op *op)
             return OP_DONE;
         range->is_listed = true;
         has_lost |= set_vector(range, pgio_value(op->result, row, 1));
+        unsigned count = (unsigned) pgvalue_int8_array(pgio_value(op->result, row, 2), committed,
+                                                       ARRAY_LEN(committed));
+        range->version += replace(&range->committed, &range->committed_count, committed, count);
     }
     if (!has_answers(puller))
         sweep(puller);

@@ -36,10 +36,11 @@ struct range_place {
 struct range {
     struct range *chain;
     int64_t range_id;
-    uint32_t version; /* grows with every change of the vector */
-    unsigned vector_count;
-    bool is_listed;  /* of the last look at the database */
-    int64_t *vector; /* what this region has applied, durably */
+    uint32_t version; /* grows with every change of the vectors */
+    bool is_listed;   /* of the last look at the database */
+    unsigned vector_count, committed_count;
+    int64_t *vector;    /* what this region has applied, durably */
+    int64_t *committed; /* what is known here to be globally committed */
     struct range_place places[PULLER_SOURCES_MAX];
 };
 
@@ -54,7 +55,9 @@ struct source;
 
 /* An answer that waits to be applied, or is being. */
 struct pulled {
-    struct list place; /* in source->pulled */
+    struct list place;      /* in source->pulled */
+    struct pgio_call learn; /* of what is committed */
+    struct pgparams learn_params;
     struct source *source;
     struct buf text; /* the payload */
     struct stream_answer head;
@@ -123,6 +126,9 @@ void puller_pause(struct source *source, struct range *range, int64_t pause_ms);
 /* A piece was applied through a sequence of the source's log; vector as in ranges. */
 void puller_applied(struct source *source, struct range *range, int64_t through,
                     struct slice vector);
+
+/* There is nothing to be applied through that sequence. */
+void puller_passed(struct source *source, struct range *range, int64_t through);
 
 /* A piece was refused for what is in it; "" when it no longer is. */
 void puller_stopped(struct source *source, const struct range *range, const char *reason);

@@ -102,9 +102,25 @@ enum op_next exchange_pull(struct op *op)
     return exchange_note(&call->service->store, op, &self->request, self->wants, pull_noted);
 }
 
+/* Writes wait for what was just told. */
+static void wake_writers(const struct pull *self)
+{
+    struct stream_reader wants = self->wants;
+    struct fault fault;
+    struct stream_want want;
+
+    if (regions_current()->topology.level > LEVEL_BOUNDED_STALENESS)
+        return;
+    for (uint32_t i = 0; i < self->request.count && stream_get_want(&wants, &want, &fault); i++)
+        progress_note(want.range_id);
+}
+
 static enum op_next pull_noted(struct op *op)
 {
-    return exchange_noted(op) ? op_again(op, pull_look) : OP_FAILED;
+    if (!exchange_noted(op))
+        return OP_FAILED;
+    wake_writers(op_self(op, struct pull));
+    return op_again(op, pull_look);
 }
 
 static enum op_next answer(struct op *op)

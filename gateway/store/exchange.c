@@ -11,7 +11,7 @@
 /* Of an entry besides its body, roughly. */
 #define ENTRY_BYTES "160"
 
-static const char note_sql[] = "select orrery.exchange_note($1::smallint, $2, $3, $4, $5)";
+static const char note_sql[] = "select orrery.exchange_note($1::smallint, $2, $3, $4, $5, $6)";
 
 static const char find_sql[] =
     "select range_id, \"from\", head, vector, committed, acked, needs_origin, needs_lsn "
@@ -73,8 +73,10 @@ static const char apply_metadata_sql[] =
     "select status, applied, taken, vector from orrery.exchange_apply_metadata(" APPLY_PARAMETERS
     ",$23,$24,$25,$26,$27,$28,$29) where $1 = 0 and $2 = 0";
 
-static const char vectors_sql[] =
-    "select range_id, vector from orrery.ranges where state <> 'dropped' order by range_id";
+static const char learn_sql[] = "select orrery.exchange_learn($1, $2)";
+
+static const char vectors_sql[] = "select range_id, vector, committed from orrery.ranges where "
+                                  "state <> 'dropped' order by range_id";
 
 static const char definition_sql[] =
     "select i.body from orrery.items_0 i where i.range_id = 0 and i.rid = $1 and not i.deleted "
@@ -114,19 +116,19 @@ static void add_stream_vector(struct pgparams *params, struct stream_vector vect
 
 /* ---- source: what the asker says ---- */
 
-enum want_column { WANT_RANGE, WANT_HELD, WANT_RECEIVED, WANT_ACKED };
+enum want_column { WANT_RANGE, WANT_HELD, WANT_RECEIVED, WANT_ACKED, WANT_COMMITTED };
 
 static bool put_wants(struct pgparams *params, const struct stream_request *request,
                       struct stream_reader wants, enum want_column column, struct fault *fault)
 {
     struct stream_want want;
 
-    pgparams_array_begin(params, column == WANT_ACKED ? PG_TEXT_ARRAY : PG_INT8_ARRAY);
+    pgparams_array_begin(params, column >= WANT_ACKED ? PG_TEXT_ARRAY : PG_INT8_ARRAY);
     for (uint32_t i = 0; i < request->count; i++) {
         if (!stream_get_want(&wants, &want, fault))
             return false;
-        if (column == WANT_ACKED)
-            add_stream_vector(params, want.acked);
+        if (column >= WANT_ACKED)
+            add_stream_vector(params, column == WANT_ACKED ? want.acked : want.committed);
         else
             pgparams_add_int8(params, column == WANT_RANGE  ? want.range_id
                                       : column == WANT_HELD ? want.held
@@ -146,7 +148,8 @@ enum op_next exchange_note(struct store *store, struct op *op, const struct stre
     pgparams_bool(&params, (request->flags & STREAM_IS_FIRST) != 0);
     if (!put_wants(&params, request, wants, WANT_RANGE, &op->fault) ||
         !put_wants(&params, request, wants, WANT_HELD, &op->fault) ||
-        !put_wants(&params, request, wants, WANT_ACKED, &op->fault)) {
+        !put_wants(&params, request, wants, WANT_ACKED, &op->fault) ||
+        !put_wants(&params, request, wants, WANT_COMMITTED, &op->fault)) {
         pgparams_finish(&params);
         return OP_FAILED;
     }
@@ -479,6 +482,20 @@ void exchange_read_applied(const struct pgio_result *result, struct exchange_app
                                          .applied = (unsigned) pgio_int4(result, 0, 1),
                                          .taken = (unsigned) pgio_int4(result, 0, 2),
                                          .vector = pgio_value(result, 0, 3)};
+}
+
+struct pgio_statement exchange_learn(struct pgparams *params, const struct stream_part *parts,
+                                     unsigned count)
+{
+    pgparams_array_begin(params, PG_INT8_ARRAY);
+    for (unsigned i = 0; i < count; i++)
+        pgparams_add_int8(params, parts[i].range_id);
+    pgparams_array_end(params);
+    pgparams_array_begin(params, PG_TEXT_ARRAY);
+    for (unsigned i = 0; i < count; i++)
+        add_stream_vector(params, parts[i].committed);
+    pgparams_array_end(params);
+    return statement(STATEMENT_EXCHANGE_LEARN, learn_sql);
 }
 
 struct pgio_statement exchange_vectors(void)

@@ -101,7 +101,11 @@ struct exchange_applied {
 
 void exchange_read_applied(const struct pgio_result *result, struct exchange_applied *applied);
 
-/* All ranges that are there, and their vectors: range_id, vector. */
+/* What the parts say to be committed becomes known here. */
+struct pgio_statement exchange_learn(struct pgparams *params, const struct stream_part *parts,
+                                     unsigned count);
+
+/* All ranges that are there: range_id, vector, committed vector. */
 struct pgio_statement exchange_vectors(void);
 
 /* The definition of a container by its number: body, or no row. */

@@ -34,7 +34,7 @@ static void read_request(struct stream_reader payload)
         return;
     stream_put_request(&again, &request);
     for (uint32_t i = 0; i < request.count; i++) {
-        int64_t acked[STREAM_VECTOR_MAX];
+        int64_t acked[STREAM_VECTOR_MAX], committed[STREAM_VECTOR_MAX];
         if (!stream_get_want(&payload, &want, &fault)) {
             buf_finish(&again);
             return;
@@ -42,7 +42,11 @@ static void read_request(struct stream_reader payload)
         look_at_vector(want.acked);
         for (unsigned j = 0; j < want.acked.count; j++)
             acked[j] = stream_vector_at(want.acked, j);
-        stream_put_want(&again, want.range_id, want.held, want.received, acked, want.acked.count);
+        look_at_vector(want.committed);
+        for (unsigned j = 0; j < want.committed.count; j++)
+            committed[j] = stream_vector_at(want.committed, j);
+        stream_put_want(&again, want.range_id, want.held, want.received, acked, want.acked.count,
+                        committed, want.committed.count);
     }
     assert(again.len == (size_t) (payload.at - start) && memcmp(again.ptr, start, again.len) == 0);
     buf_finish(&again);

@@ -155,7 +155,7 @@ static void a_request_reads_as_it_was_written(void **state)
 
     (void) state;
     stream_put_request(&payload, &request);
-    stream_put_want(&payload, 0, STREAM_UNKNOWN, STREAM_NOT_NOW, vector, 3);
+    stream_put_want(&payload, 0, STREAM_UNKNOWN, STREAM_NOT_NOW, vector, 3, vector, 1);
     stream_set_want_count(&payload, &request, 1);
     assert_true(stream_seal(&message, STREAM_REQUEST, buf_slice(&payload)));
     assert_false(stream_open(buf_slice(&message), STREAM_ANSWER, &unpacked, &reader, &fault));
@@ -165,6 +165,7 @@ static void a_request_reads_as_it_was_written(void **state)
     assert_int_equal(request.count, 1);
     assert_true(stream_get_want(&reader, &want, &fault));
     assert_int_equal(want.held, STREAM_UNKNOWN);
+    assert_int_equal(want.committed.count, 1);
     assert_true(want.received == STREAM_NOT_NOW);
     assert_true(stream_at_end(&reader, &fault));
     assert_false(stream_get_want(&reader, &want, &fault));
