@@ -413,15 +413,17 @@ static void piece_begin(struct piece *piece)
 
 /* ---- an answer ---- */
 
-/* Is a part the continuation of what is applied? After a piece that failed, what follows is not. */
-static bool is_next(const struct pulled *pulled, const struct stream_part *part,
-                    const struct range *range)
+/*
+ * Is a part the continuation of what is applied? After a piece that failed, what follows is not,
+ * until it was asked for again. Where it begins does not tell: a source leaves out what it knows
+ * to have come here by way of another one.
+ */
+static bool is_next(const struct pulled *pulled, const struct range *range)
 {
     const struct range_place *place = &range->places[pulled->source->slot];
     const struct puller *puller = pulled->source->puller;
 
-    return puller->is_holder && !puller->is_stopping && place->paused_until_ms == 0 &&
-           (place->held == STREAM_UNKNOWN || part->from <= place->held);
+    return puller->is_holder && !puller->is_stopping && pulled->asked >= place->not_before;
 }
 
 /* False when there is nothing to be done with the next part. */
@@ -432,7 +434,7 @@ static bool begin_part(struct pulled *pulled)
     struct range *range = puller_range(puller, part->range_id);
     struct piece *piece;
 
-    if (range == NULL || !is_next(pulled, part, range))
+    if (range == NULL || !is_next(pulled, range))
         return false;
     if (part->count == 0) {
         puller_passed(pulled->source, range, part->to);

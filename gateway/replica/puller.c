@@ -203,6 +203,7 @@ void puller_pause(struct source *source, struct range *range, int64_t pause_ms)
 
     place->received = place->held > 0 ? place->held : 0;
     place->paused_until_ms = source->puller->loop->now_ms + pause_ms;
+    place->not_before = source->requests + 1;
 }
 
 void puller_passed(struct source *source, struct range *range, int64_t through)
@@ -487,7 +488,7 @@ static void note_received(struct source *source, const struct pulled *pulled)
         if (range == NULL)
             continue;
         struct range_place *place = &range->places[source->slot];
-        if (place->paused_until_ms == 0 && part->to > place->received)
+        if (pulled->asked >= place->not_before && part->to > place->received)
             place->received = part->to;
         source->lag_entries += part->head - part->from;
         if (part->range_id != 0)
@@ -505,6 +506,7 @@ static void take_answer(struct source *source, struct slice message)
         return;
     }
     stop_complaining(source);
+    pulled->asked = source->requests;
     source->is_first = false;
     source->answered_ms = source->puller->loop->now_ms;
     source->answers++;
@@ -559,6 +561,7 @@ static enum op_next poll_begin(struct op *op)
                                       .timeout_ms = POLL_TIMEOUT_MS,
                                       .answer_bytes_max = STREAM_BYTES_MAX};
 
+    source->requests++;
     request.body = print_request(source, op, source->is_first ? STREAM_IS_FIRST : 0);
     if (slice_is_absent(request.body)) {
         fail(source, "out of memory");

@@ -31,6 +31,7 @@ struct range_place {
     uint32_t told_version;
     uint32_t refusals;       /* since a piece of it was applied last */
     int64_t paused_until_ms; /* 0: not paused */
+    uint64_t not_before;     /* number of the request whose answer may go on after the last pause */
 };
 
 struct range {
@@ -62,6 +63,7 @@ struct pulled {
     struct buf text; /* the payload */
     struct stream_answer head;
     struct stream_part *parts;
+    uint64_t asked; /* number of the request */
     unsigned pieces_begun, pieces_running;
 };
 
@@ -82,7 +84,7 @@ struct source {
     int64_t answered_ms; /* when it last answered; 0: not yet */
     int64_t level_ms;    /* when nothing of it was missing here */
     int64_t lag_entries;
-    uint64_t answers, bytes, entries;
+    uint64_t requests, answers, bytes, entries;
     char complaint[REPLICA_REASON_BYTES]; /* what is wrong with it; "" for nothing */
 };
 
