@@ -1,6 +1,7 @@
 #include "replica/pieces.h"
 
 #include "base/log.h"
+#include "base/testpoint.h"
 #include "model/item.h"
 #include "store/metadata.h"
 #include "store/progress.h"
@@ -174,6 +175,8 @@ static void applied(struct pgio_call *call, struct pgio_result *result)
 
     if (result->outcome == PGIO_ROWS) {
         exchange_read_applied(result, &found);
+        if (found.applied > 0)
+            testpoint("apply-committed");
         end_as_applied(piece, &found);
     } else if (result->outcome == PGIO_ERROR && sqlstate_class(result->sqlstate) == SQLSTATE_BUG) {
         refuse(piece, result->message);
@@ -326,6 +329,8 @@ static void apply(struct piece *piece, pgio_done_fn *done)
 {
     pgparams_reset(&piece->params);
     struct pgio_statement statement = exchange_apply(&piece->params, &piece->contents);
+    if (piece->contents.count > 0)
+        testpoint("apply-sent");
     if (piece->params.bytes.has_failed)
         give_up(piece, PAUSE_OUTAGE_MS);
     else

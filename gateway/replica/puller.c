@@ -4,6 +4,7 @@
 #include "base/crypto.h"
 #include "base/hash.h"
 #include "base/log.h"
+#include "base/testpoint.h"
 #include "replica/call.h"
 #include "replica/pieces.h"
 #include "store/progress.h"
@@ -514,6 +515,8 @@ static void take_answer(struct source *source, struct slice message)
     note_received(source, pulled);
     list_append(&source->pulled, &pulled->place);
     source->pulled_count++;
+    if (pulled->head.count > 0)
+        testpoint("ship-received");
     if (learn(pulled))
         pulled->pieces_running++;
     if (source->pulled_count == 1)

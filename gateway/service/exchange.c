@@ -6,6 +6,7 @@
  * does not stand in front of the others; range 0, with the definitions that the rest needs, comes
  * first.
  */
+#include "base/testpoint.h"
 #include "regions/stream.h"
 #include "service/call.h"
 #include "service/handlers.h"
@@ -200,5 +201,6 @@ static enum op_next pull_fetched(struct op *op)
     self->next += self->fetched;
     if (self->next < self->found_count && self->payload.len < ANSWER_BYTES)
         return op_again(op, pull_fetch);
+    testpoint("ship-asked");
     return answer(op);
 }
