@@ -1,5 +1,6 @@
 #include "service/consistency.h"
 
+#include "base/testpoint.h"
 #include "loop/pgvalue.h"
 #include "store/progress.h"
 #include "store/regions.h"
@@ -168,7 +169,7 @@ enum consistency_end consistency_check(struct consistency *consistency, struct c
     consistency->range = range;
     if (known->epoch != epoch)
         return CONSISTENCY_GONE;
-    if (!consistency->has_token)
+    if (!consistency->has_token || testpoint_is_broken("session-wait"))
         return CONSISTENCY_MET;
     size_t count = pgvalue_int8_array(vector, lsns, ARRAY_LEN(lsns));
     struct session_state state = make_state(known, lsns, count);
@@ -230,7 +231,8 @@ static enum op_next look_again(struct op *op)
 
 bool consistency_guards_writes(const struct consistency *consistency)
 {
-    return consistency->has_token && regions_current()->topology.mode == TOPOLOGY_MULTI_WRITE;
+    return consistency->has_token && regions_current()->topology.mode == TOPOLOGY_MULTI_WRITE &&
+           !testpoint_is_broken("write-session-wait");
 }
 
 /* ---- a range without its items ---- */
