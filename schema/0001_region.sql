@@ -37,6 +37,8 @@ insert into orrery.topology values (257, 'open', '{}');
 -- origin: this region's ordinal, kept here so that a write reads one row. seq: local sequence of the last log
 -- entry. vector[o]: highest LSN of origin o. committed: a lower bound of what the whole account has.
 -- state: online, read-only, splitting, gone, dropped. rid_counter: the last one given out. default_ttl: null off, -1 on without default, else seconds.
+-- committed_xid: the transaction that moved committed last; what a snapshot did not show yet was moved by one at or above its xmin.
+-- lsn_max: under Bounded staleness the LSN from which on writes of this region are refused; null: none.
 -- purged_ts: tombstones up to this ts may be gone. No check constraints: every statement would parse them again. Low fillfactor: every update stays on the page (HOT).
 create table orrery.ranges (
     range_id        bigint primary key,
@@ -53,7 +55,9 @@ create table orrery.ranges (
     committed       bigint[] not null,
     default_ttl     integer,
     has_unique_keys boolean not null default false,
-    purged_ts       bigint not null default 0
+    purged_ts       bigint not null default 0,
+    committed_xid   xid8 not null default '0',
+    lsn_max         bigint
 ) with (fillfactor = 10, autovacuum_vacuum_threshold = 20000, autovacuum_vacuum_scale_factor = 0,
         autovacuum_analyze_threshold = 20000, autovacuum_analyze_scale_factor = 0);
 

@@ -61,9 +61,10 @@ begin
         cross join unnest(w.status, w.lsn, w.ts, w.rid) with ordinality as x(status, lsn, ts, rid, n)
         where w.range_id = p_range and w.writer = p_writer;
         return;
-    elsif r.state is distinct from 'online' or r.epoch <> p_epoch then
-        return query select x, case when r.state = 'read-only' then 403::smallint else 410::smallint end,
-            case when r.state = 'read-only' then 3 else 1002 end, null::bigint, null::bigint, null::bigint, null::uuid, r.epoch, r.vector
+    elsif r.state is distinct from 'online' or r.epoch <> p_epoch
+          or r.lsn_max <= r.vector[r.origin] + p_txn[cardinality(p_txn)] - p_txn[1] + 1 then
+        code := case when r.state = 'read-only' then 403 when r.state = 'online' and (r.epoch = p_epoch) is not false then 429 else 410 end;
+        return query select x, code, case code when 403 then 3 when 429 then 3200 else 1002 end, null::bigint, null::bigint, null::bigint, null::uuid, r.epoch, r.vector
         from generate_series(1, cardinality(p_kind)) x;
         return;
     end if;

@@ -54,8 +54,6 @@ begin
 end
 $$;
 
--- Called when a region has told what it applied of these ranges: the levels of consistency stand on it (0011_levels.sql).
-create function orrery.exchange_acked(p_region smallint, p_range bigint[]) returns void language sql as $$ $$;
 
 -- What a region says that it has applied, durably: its vectors, and how far it has our log (-1: it does not know). p_is_first:
 -- nothing else of it is under way. Then a vector below the one that it told before means that it lost what it had, and its
@@ -95,14 +93,13 @@ begin
     from unnest(p_range) x(range_id) join orrery.ranges g on g.range_id = x.range_id
     where p.region = p_region and p.range_id = x.range_id and p.seq < g.seq
       and not orrery.is_behind(p_region, g.vector, p.acked);
-    perform orrery.exchange_acked(p_region, p_range);
     return true;
 end
 $$;
 
 -- A source knows what is globally committed.
 create function orrery.exchange_learn(p_range bigint[], p_committed text[]) returns void language sql as $$
-    update orrery.ranges g set committed = orrery.vector_max(g.committed, x.committed)
+    update orrery.ranges g set committed = orrery.vector_max(g.committed, x.committed), committed_xid = pg_current_xact_id()
     from (select h.range_id, y.committed::bigint[]  -- locks are taken in the order in which definitions take them
           from unnest(p_range, p_committed) y(range_id, committed) join orrery.ranges h on h.range_id = y.range_id
           where not orrery.vector_covers(h.committed, y.committed::bigint[])

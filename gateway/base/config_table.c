@@ -70,6 +70,8 @@ const struct setting settings[] = {
      "how much longer messages from one region to another shall take, one way; for trying things out on one machine"},
     {"lease-ms", NULL, SETTING_NUMBER, GATEWAY, AT(lease_ms), "5000", 200, 60000, NULL, NULL, "MS",
      "leases between regions; a change of the topology waits as long; the same in all regions"},
+    {"clock-drift-permille", NULL, SETTING_NUMBER, GATEWAY, AT(clock_drift_permille), "10", 0, 200, NULL, NULL, "N",
+     "how far the clocks of two gateways may drift apart, in thousandths; leases are cut by as much"},
     {"peer-ca-file", NULL, SETTING_TEXT, SERVE, AT(peer_ca_file), NULL, 0, 0, NULL, NULL, "FILE",
      "PEM authorities that the certificates of https peers come from; default: the system's"},
     {"consistency", NULL, SETTING_CHOICE, GATEWAY, AT(consistency), "Session", 0, 0, levels, NULL, "LEVEL",

@@ -74,6 +74,7 @@ static const struct route table[] = {
     {PATH_OFFER, METHOD_GET, ROUTE_READ, offers_read, "offers.read"},
     {PATH_OFFER, METHOD_PUT, ROUTE_WRITE, offers_replace, "offers.replace"},
     {PATH_PULL, METHOD_POST, ROUTE_PEER, exchange_pull, "regions.pull"},
+    {PATH_BEAT, METHOD_POST, ROUTE_PEER, levels_beat, "regions.beat"},
 };
 
 static const char *const method_names[METHOD_COUNT] = {"GET", "POST", "PUT", "PATCH", "DELETE"};

@@ -16,6 +16,7 @@
 #include "http/refusals.h"
 #include "http/tickets.h"
 #include "replica/faults.h"
+#include "store/levels.h"
 #include "store/schema.h"
 
 #include <malloc.h>
@@ -412,6 +413,7 @@ static bool prepare(struct process *process)
         fail("database", message);
         return false;
     }
+    levels_init(config);
     if (!regions_load(config, &fault)) {
         fail("cannot start", fault.message);
         return false;
@@ -454,6 +456,7 @@ int serve_run(const struct config *config)
     throughput_finish(&process.throughput);
     tickets_finish();
     keys_finish();
+    levels_finish();
     regions_finish();
     free(process.workers);
     close(process.ready_fd);

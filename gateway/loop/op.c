@@ -60,7 +60,12 @@ enum op_next op_pause(struct op *op, uint32_t most_ms, op_step *next)
     uint32_t random;
 
     crypto_random(&random, sizeof(random));
-    loop_timer_arm(op->loop, &op->pause, random % (most_ms + 1));
+    return op_sleep(op, random % (most_ms + 1), next);
+}
+
+enum op_next op_sleep(struct op *op, int64_t ms, op_step *next)
+{
+    loop_timer_arm(op->loop, &op->pause, ms);
     return op_wait(op, OP_WAITS_QUEUED, next);
 }
 

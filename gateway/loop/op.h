@@ -86,6 +86,9 @@ enum op_next op_wait(struct op *op, enum op_wait how, op_step *next);
  */
 enum op_next op_pause(struct op *op, uint32_t most_ms, op_step *next);
 
+/* Wait so long before the next step. Nothing of the op may be under way. */
+enum op_next op_sleep(struct op *op, int64_t ms, op_step *next);
+
 /*
  * Let others have their turn before the next step of a long computation. Nothing was written for
  * the op so far.

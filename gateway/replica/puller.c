@@ -8,6 +8,7 @@
 #include "replica/call.h"
 #include "replica/pieces.h"
 #include "store/progress.h"
+#include "store/levels.h"
 #include "store/regions.h"
 #include "store/schema.h"
 
@@ -475,6 +476,7 @@ static bool learn(struct pulled *pulled)
             committed[j] = stream_vector_at(part->committed, j);
         if (range != NULL)
             learn_committed(range, committed, part->committed.count);
+        levels_committed(part->range_id, committed, part->committed.count);
     }
     return true;
 }

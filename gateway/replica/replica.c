@@ -1,5 +1,6 @@
 #include "replica/replica.h"
 
+#include "replica/beat.h"
 #include "replica/puller.h"
 
 #include <stdlib.h>
@@ -11,20 +12,29 @@ bool replica_start(struct replica *replica, const struct config *config, struct 
 {
     *replica = (struct replica){.config = config, .loop = loop, .store = store, .peers = peers};
     replica->puller = calloc(1, sizeof(*replica->puller));
-    return replica->puller != NULL && puller_start(replica->puller, replica);
+    replica->beats = calloc(1, sizeof(*replica->beats));
+    if (replica->puller == NULL || replica->beats == NULL)
+        return false;
+    beats_start(replica->beats, replica);
+    return puller_start(replica->puller, replica);
 }
 
 void replica_stop(struct replica *replica)
 {
     if (replica->puller != NULL)
         puller_stop(replica->puller);
+    if (replica->beats != NULL)
+        beats_stop(replica->beats);
 }
 
 void replica_finish(struct replica *replica)
 {
-    if (replica->puller == NULL)
-        return;
-    puller_finish(replica->puller);
+    if (replica->puller != NULL)
+        puller_finish(replica->puller);
+    if (replica->beats != NULL)
+        beats_finish(replica->beats);
     free(replica->puller);
+    free(replica->beats);
     replica->puller = NULL;
+    replica->beats = NULL;
 }

@@ -11,6 +11,7 @@
 #include "loop/peer.h"
 #include "store/store.h"
 
+struct beats;
 struct puller;
 
 struct replica {
@@ -19,6 +20,7 @@ struct replica {
     struct store *store;
     struct peers *peers;
     struct puller *puller; /* takes entries from other regions */
+    struct beats *beats;   /* keeps leases */
 };
 
 /* Begin. Everything is borrowed and outlives the replica. False without memory; replica_finish is

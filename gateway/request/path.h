@@ -23,6 +23,7 @@
     ROW(PATH_EMULATOR_PEM, "/_explorer/emulator.pem", "")                                  \
     ROW(PATH_FAULTS, "/_orrery/faults", "")                                                \
     ROW(PATH_PULL, "/_orrery/pull", "")                                                    \
+    ROW(PATH_BEAT, "/_orrery/beat", "")                                                    \
     ROW(PATH_DATABASES, "/dbs", "dbs")                                                     \
     ROW(PATH_DATABASE, "/dbs/{db}", "dbs")                                                 \
     ROW(PATH_CONTAINERS, "/dbs/{db}/colls", "colls")                                       \

@@ -3,10 +3,19 @@
  *
  * A token is checked against the vector of the snapshot that was read. A region that does not have
  * yet what the token names suspends the request, looks again whenever the range moves, and gives up
- * after --session-wait-ms (404 SUB_READ_SESSION_NOT_AVAILABLE). Every path that reads has the same
- * shape:
+ * after --session-wait-ms (404 SUB_READ_SESSION_NOT_AVAILABLE).
+ *
+ * Strong and Bounded reads need a lease when the snapshot has been taken, and a snapshot that has
+ * what the lease was told, or is no older than T; a Strong one is shown when what it shows is
+ * committed in all regions of the strong set. Without that the answer is 503 after a lease's time.
+ *
+ * Every path that reads has the same shape:
  *
  *     ask → look, consistency_check → CONSISTENCY_WAITS: consistency_wait, then ask again
+ *                                   → CONSISTENCY_SETTLES: keep what was read, consistency_settle,
+ *                                     then show it
+ *
+ * and every path that writes: consistency_admit → write → consistency_commit → answer.
  */
 #ifndef ORRERY_SERVICE_CONSISTENCY_H
 #define ORRERY_SERVICE_CONSISTENCY_H
@@ -14,18 +23,30 @@
 #include "model/session.h"
 #include "regions/topology.h"
 #include "service/call.h"
+#include "store/reads.h"
+#include "store/writes.h"
 
 struct consistency {
     enum consistency_level level;
     bool has_token; /* and the level is Session: it must be satisfied */
     struct session_token token;
-    void *owner; /* for steps that consistency_wait resumes: whoever asks in its own way */
-    /* of the wait */
+    void *owner;  /* for steps that consistency_wait resumes: whoever asks in its own way */
+    bool settles; /* is shown only when it is committed, although the level is weaker: feeds */
+    /* of the waits */
     const struct pkrange *range; /* of the container that the call holds */
     int64_t range_id;
     uint64_t mark;
     int64_t until_ms; /* 0: it has not begun */
-    op_step *again, *gone;
+    op_step *again;
+    int64_t settle_until_ms;
+    op_step *settled;
+    /* what must be committed before the answer: an entry, or all up to a vector */
+    bool is_commit;        /* of a write */
+    bool is_change;        /* which changed something */
+    unsigned entry_origin; /* 0: the vector */
+    int64_t entry_lsn;
+    const int64_t *wanted;
+    size_t wanted_len;
 };
 
 /*
@@ -38,9 +59,10 @@ bool consistency_parse(struct consistency *consistency, struct call *call) MUST_
 
 enum consistency_end {
     CONSISTENCY_MET,
-    CONSISTENCY_WAITS, /* it may be met later: consistency_wait */
-    CONSISTENCY_GONE,  /* the range is in another epoch than was known: find the container again */
-    CONSISTENCY_FAULT  /* op->fault is set */
+    CONSISTENCY_WAITS,   /* it may be met later: consistency_wait */
+    CONSISTENCY_SETTLES, /* it may be shown later: consistency_settle */
+    CONSISTENCY_GONE, /* the range is in another epoch than was known: find the container again */
+    CONSISTENCY_FAULT /* op->fault is set */
 };
 
 /*
@@ -54,26 +76,48 @@ enum consistency_end consistency_check(struct consistency *consistency, struct c
                                        const struct pkrange *range, int64_t epoch,
                                        struct slice vector) MUST_CHECK;
 
+/* The same for a snapshot of which the answer shows one item at most. */
+enum consistency_end consistency_check_item(struct consistency *consistency, struct call *call,
+                                            const struct pkrange *range,
+                                            const struct item_row *row) MUST_CHECK;
+
 /*
  * Wait for the range that consistency_check saw last, then run the step, which asks again.
  *
- * fault  404 SUB_READ_SESSION_NOT_AVAILABLE when the time for that is over
+ * fault  404 SUB_READ_SESSION_NOT_AVAILABLE when the time for that is over; 503 for levels that
+ *        need a lease
  */
 enum op_next consistency_wait(struct consistency *consistency, struct op *op, op_step *again);
 
-/* Must a write wait for the token before it is sent? Where several regions write, it must: what its
- * writer saw elsewhere would be concurrent to it otherwise. */
-bool consistency_guards_writes(const struct consistency *consistency);
+/* Wait until what consistency_check saw last is committed, then run the step. Fault 503. */
+enum op_next consistency_settle(struct consistency *consistency, struct op *op, op_step *next);
+
+/* The same for a range's vector, which is borrowed until then. */
+enum op_next consistency_settle_range(struct consistency *consistency, struct op *op,
+                                      const struct pkrange *range, const int64_t *vector,
+                                      size_t vector_len, op_step *next);
 
 /*
- * Wait until the range has what the token names, then run the step.
+ * Before a write is sent. Where several regions write, it waits for its session token, because what
+ * its writer saw elsewhere would be concurrent to it otherwise; under Bounded staleness it is
+ * slowed, or refused, when a region falls behind.
  *
  * range  of call->container
- * gone   runs instead when the container has to be found again
- * fault  as consistency_check and consistency_wait
+ * gone   runs instead of next when the container has to be found again
+ * fault  429; as consistency_check and consistency_wait
  */
-enum op_next consistency_reach(struct consistency *consistency, struct op *op,
+enum op_next consistency_admit(struct consistency *consistency, struct op *op,
                                const struct pkrange *range, op_step *next, op_step *gone);
+
+/*
+ * After a write that came to an end: under Strong, wait until its range is committed up to it,
+ * since every answer tells of that, then run the step.
+ *
+ * consistency  of the request; zeroed for writes of definitions
+ * fault        408 when the time was over and something was written, 503 when nothing was
+ */
+enum op_next consistency_commit(struct consistency *consistency, struct op *op,
+                                const struct write *write, op_step *next);
 
 /* The token of a range as text, for answers about several ranges. */
 void consistency_append(struct buf *out, const struct call *call, const struct pkrange *range,

@@ -11,6 +11,7 @@
 #include "service/call.h"
 #include "service/handlers.h"
 #include "store/exchange.h"
+#include "store/levels.h"
 #include "store/progress.h"
 #include "store/regions.h"
 #include "store/schema.h"
@@ -37,7 +38,8 @@ struct pull {
     uint32_t parts;
 };
 
-static op_step pull_noted; /* what it has applied is known; look what it lacks */
+static op_step pull_noted;    /* what it has applied is known; look what it lacks */
+static op_step pull_advanced; /* what is committed grew */
 static op_step pull_look;
 static op_step pull_found;   /* read the logs, or wait */
 static op_step pull_fetch;   /* of the next container */
@@ -103,24 +105,25 @@ enum op_next exchange_pull(struct op *op)
     return exchange_note(&call->service->store, op, &self->request, self->wants, pull_noted);
 }
 
-/* Writes wait for what was just told. */
-static void wake_writers(const struct pull *self)
-{
-    struct stream_reader wants = self->wants;
-    struct fault fault;
-    struct stream_want want;
-
-    if (regions_current()->topology.level > LEVEL_BOUNDED_STALENESS)
-        return;
-    for (uint32_t i = 0; i < self->request.count && stream_get_want(&wants, &want, &fault); i++)
-        progress_note(want.range_id);
-}
-
 static enum op_next pull_noted(struct op *op)
 {
+    const struct regions *regions = regions_current();
+    struct pull *self = op_self(op, struct pull);
+
     if (!exchange_noted(op))
         return OP_FAILED;
-    wake_writers(op_self(op, struct pull));
+    /* What the region has may be what somebody waits for. */
+    if (regions->topology.hub != regions->self)
+        return op_again(op, pull_look);
+    return exchange_advance(&call_of(op)->service->store, op, &self->request, self->wants,
+                            pull_advanced);
+}
+
+static enum op_next pull_advanced(struct op *op)
+{
+    if (!store_check(op, STORE_READS))
+        return OP_FAILED;
+    levels_take_committed(op->result);
     return op_again(op, pull_look);
 }
 

@@ -22,7 +22,7 @@ op_step users_create, users_list, users_read, users_replace, users_delete;
 op_step permissions_create, permissions_list, permissions_read, permissions_replace,
     permissions_delete;
 op_step keys_create, keys_list, keys_fetch, keys_replace; /* client encryption keys */
-op_step exchange_pull;                                    /* of a gateway of another region */
+op_step exchange_pull, levels_beat;                       /* of a gateway of another region */
 op_step offers_list, offers_query, offers_read, offers_replace;
 
 #endif

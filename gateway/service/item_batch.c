@@ -98,7 +98,8 @@ struct batch {
 static op_step batch_aim;
 static op_step batch_read;    /* rows of the round */
 static op_step batch_written; /* statuses of the round */
-static op_step batch_gone;
+static op_step batch_committed;
+static op_step batch_gone, send_ready;
 static op_step next_round, read_round, decide_round;
 static enum op_next reply_batch(struct op *op);
 
@@ -455,8 +456,6 @@ static enum op_next next_round(struct op *op)
     }
     if (self->read_count > 0)
         return read_round(op);
-    if (consistency_guards_writes(&self->consistency))
-        return consistency_reach(&self->consistency, op, self->range, decide_round, batch_gone);
     return decide_round(op);
 }
 
@@ -506,6 +505,7 @@ static enum op_next batch_read(struct op *op)
     struct batch *self = op_self(op, struct batch);
     struct call *call = call_of(op);
     struct item_row row;
+    bool settles = false;
 
     for (op->row = 0; op->row == 0 || op->row < pgio_row_count(op->result); op->row++) {
         switch (store_read_many_check(op, call->now_s, &row)) {
@@ -522,6 +522,9 @@ static enum op_next batch_read(struct op *op)
             return call_resolve_again(op, batch_aim);
         case CONSISTENCY_WAITS:
             return consistency_wait(&self->consistency, op, read_round);
+        case CONSISTENCY_SETTLES:
+            settles = true; /* all rows are of one snapshot */
+            break;
         case CONSISTENCY_FAULT:
             return OP_FAILED;
         case CONSISTENCY_MET:
@@ -538,7 +541,7 @@ static enum op_next batch_read(struct op *op)
         if (!self->reads[i]->is_seen)
             return call_resolve_again(op, batch_aim);
     }
-    return decide_round(op);
+    return settles ? consistency_settle(&self->consistency, op, decide_round) : decide_round(op);
 }
 
 /* ---- deciding one operation on an item that is known ---- */
@@ -746,7 +749,13 @@ static enum op_next send_round(struct op *op)
     end_unwritten(self);
     if (self->write.count == 0)
         return self->is_atomic ? reply_batch(op) : next_round(op);
-    return store_write(&call_of(op)->service->store, op, &self->write, batch_written);
+    return consistency_admit(&self->consistency, op, self->range, send_ready, batch_gone);
+}
+
+static enum op_next send_ready(struct op *op)
+{
+    return store_write(&call_of(op)->service->store, op, &op_self(op, struct batch)->write,
+                       batch_written);
 }
 
 static enum op_next decide_round(struct op *op)
@@ -826,7 +835,6 @@ static bool was_overtaken(const struct batch *self)
 static enum op_next batch_written(struct op *op)
 {
     struct batch *self = op_self(op, struct batch);
-    struct batch_operation *failed = NULL;
 
     switch (store_write_check(op, &self->write)) {
     case STORE_WRITE_GONE:
@@ -836,6 +844,14 @@ static enum op_next batch_written(struct op *op)
     case STORE_WRITE_DONE:
         break;
     }
+    return consistency_commit(&self->consistency, op, &self->write, batch_committed);
+}
+
+static enum op_next batch_committed(struct op *op)
+{
+    struct batch *self = op_self(op, struct batch);
+    struct batch_operation *failed = NULL;
+
     self->answered_range = self->range;
     bool is_overtaken = was_overtaken(self);
     if (self->is_atomic && is_overtaken)

@@ -51,12 +51,14 @@ struct changes {
     size_t range;   /* in container->ranges */
     size_t visited; /* ranges that are done */
     unsigned limit, count, statements;
-    bool is_behind; /* a range was left before its head was reached */
+    bool is_behind;           /* a range was left before its head was reached */
+    bool is_at_head, goes_on; /* of the range that was read last */
     struct buf page, tokens, positions;
 };
 
-static op_step changes_aim;  /* scope, position */
-static op_step changes_came; /* print entries, go on or answer */
+static op_step changes_aim;     /* scope, position */
+static op_step changes_came;    /* print entries */
+static op_step changes_settled; /* go on, or answer */
 
 static void free_changes(void *object)
 {
@@ -115,6 +117,8 @@ enum op_next items_changes(struct op *op)
         !header_max_item_count(&call->request.headers, PAGE_DEFAULT, PAGE_MAX, &self->limit,
                                &op->fault))
         return OP_FAILED;
+    /* A position must not be ahead of what is committed, whatever a request asks for. */
+    self->consistency.settles = regions_current()->topology.level == LEVEL_STRONG;
     return call_resolve(op, changes_aim);
 }
 
@@ -538,7 +542,7 @@ static enum op_next changes_came(struct op *op)
     struct changes *self = op_self(op, struct changes);
     struct call *call = call_of(op);
     const struct pgio_result *result = op->result;
-    bool is_at_head;
+    bool settles = false;
 
     if (result->outcome == PGIO_ERROR && strcmp(result->sqlstate, "42P01") == 0)
         return call_resolve_again(op, changes_aim);
@@ -553,19 +557,33 @@ static enum op_next changes_came(struct op *op)
     case CONSISTENCY_WAITS:
         self->statements--; /* it told nothing */
         return consistency_wait(&self->consistency, op, ask);
+    case CONSISTENCY_SETTLES:
+        settles = true;
+        break;
     case CONSISTENCY_FAULT:
         return OP_FAILED;
     case CONSISTENCY_MET:
         break;
     }
-    if (!take_rows(self, call, &is_at_head))
+    if (!take_rows(self, call, &self->is_at_head))
         return OP_FAILED;
-    if (!is_at_head && !is_page_full(self))
+    self->goes_on = !self->is_at_head && !is_page_full(self);
+    if (!self->goes_on)
+        note_range(self, call, self->is_at_head);
+    return settles ? consistency_settle(&self->consistency, op, changes_settled)
+                   : changes_settled(op);
+}
+
+static enum op_next changes_settled(struct op *op)
+{
+    struct changes *self = op_self(op, struct changes);
+    struct call *call = call_of(op);
+
+    if (self->goes_on)
         return ask(op);
-    note_range(self, call, is_at_head);
     if (self->visited == self->scope.end - self->scope.first)
         return reply_changes(op);
-    if (is_at_head) {
+    if (self->is_at_head) {
         self->range = self->range + 1 < self->scope.end ? self->range + 1 : self->scope.first;
         if (!enter_range(self, call))
             return OP_FAILED;

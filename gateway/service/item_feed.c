@@ -30,8 +30,9 @@ struct feed {
     struct buf page, tokens;
 };
 
-static op_step list_aim;  /* scope, ranges, continuation */
-static op_step list_rows; /* print a range's rows, go on or answer */
+static op_step list_aim;     /* scope, ranges, continuation */
+static op_step list_rows;    /* print a range's rows */
+static op_step list_settled; /* go on, or answer */
 
 static void free_feed(void *object)
 {
@@ -209,6 +210,7 @@ static enum op_next list_rows(struct op *op)
     struct call *call = call_of(op);
     const struct pgio_result *result = op->result;
     int rows = pgio_row_count(result), row = 0;
+    bool settles = false;
 
     if (result->outcome == PGIO_ERROR && strcmp(result->sqlstate, "42P01") == 0)
         return call_resolve_again(op, list_aim);
@@ -223,6 +225,9 @@ static enum op_next list_rows(struct op *op)
         return call_resolve_again(op, list_aim);
     case CONSISTENCY_WAITS:
         return consistency_wait(&self->consistency, op, ask_range);
+    case CONSISTENCY_SETTLES:
+        settles = true;
+        break;
     case CONSISTENCY_FAULT:
         return OP_FAILED;
     case CONSISTENCY_MET:
@@ -233,6 +238,13 @@ static enum op_next list_rows(struct op *op)
     while (has_rows && row < rows && self->count < self->limit && self->page.len < PAGE_BYTES_MAX)
         add_row(self, call->container, result, row++);
     self->has_more = has_rows && pgio_int8(result, 0, FEED_FOUND) > row;
+    return settles ? consistency_settle(&self->consistency, op, list_settled) : list_settled(op);
+}
+
+static enum op_next list_settled(struct op *op)
+{
+    struct feed *self = op_self(op, struct feed);
+
     if (!self->has_more && self->range + 1 < self->scope.end) {
         self->range++;
         self->after = 0;

@@ -203,6 +203,9 @@ static enum scan_end see_range(struct item_scan *scan, struct call *call, size_t
         return SCAN_CAME;
     case CONSISTENCY_GONE:
         return SCAN_GONE;
+    case CONSISTENCY_SETTLES:
+        scan->settles = true;
+        return SCAN_CAME;
     case CONSISTENCY_WAITS:
         scan->is_behind = true;
         break;
@@ -333,12 +336,37 @@ static enum scan_end see_chunk_all(struct item_scan *scan, struct call *call)
 
 /* ---- from the statement to who asked ---- */
 
+static op_step range_settled;
+
 /* The range that was waited for moved. */
 static enum op_next ask_again(struct op *op)
 {
     const struct consistency *consistency = op->waiting_for;
 
     return ask(consistency->owner, call_of(op));
+}
+
+/* Range by range: what came is committed, each as its snapshot had it. */
+static enum op_next settle(struct item_scan *scan, struct op *op)
+{
+    const struct item_scope *scope = scan->scope;
+
+    while (scope->first + scan->settled < scope->end) {
+        size_t at = scan->settled++;
+        const struct scan_seen *seen = &scan->seen[at];
+        if (seen->is_read)
+            return consistency_settle_range(scan->consistency, op,
+                                            &call_of(op)->container->ranges[scope->first + at],
+                                            seen->vector, seen->vector_len, range_settled);
+    }
+    return op_again(op, scan->next);
+}
+
+static enum op_next range_settled(struct op *op)
+{
+    const struct consistency *consistency = op->waiting_for;
+
+    return settle(consistency->owner, op);
 }
 
 static enum op_next chunk_came(struct op *op)
@@ -352,10 +380,13 @@ static enum op_next chunk_came(struct op *op)
         scan->asked_again++;
         return ask(scan, call);
     }
-    scan->is_behind = false;
+    scan->is_behind = scan->settles = false;
+    scan->settled = 0;
     scan->came = scan->is_all ? see_chunk_all(scan, call) : see_chunk(scan, call);
     if (scan->is_behind)
         return consistency_wait(scan->consistency, op, ask_again);
+    if (scan->came == SCAN_CAME && scan->settles)
+        return settle(scan, op);
     /* A statement that was refused is still in op->result. */
     return scan->next(op);
 }

@@ -72,6 +72,8 @@ struct item_scan {
     op_step *next;         /* when a chunk has come that may be shown */
     enum scan_end came;    /* what scan_came tells */
     bool is_behind;        /* a range has to be waited for */
+    bool settles;          /* what came is shown when it is committed */
+    size_t settled;        /* ranges of the scope that are */
     int64_t free;          /* $2 of a statement over all ranges */
     bool has_default_ttl;
     int32_t default_ttl;

@@ -28,7 +28,8 @@ struct item_call {
     struct write_operation operation;
     struct slice id;
     bool looked_by_rid;
-    op_step *aim; /* where a request starts again */
+    const struct item_row *row; /* that waits to be committed */
+    op_step *aim;               /* where a request starts again */
 };
 
 static struct item_call *begin(struct op *op, op_step *aim)
@@ -123,6 +124,8 @@ static enum op_next by_rid_found(struct op *op)
 static op_step read_aim;   /* partition key, range, row */
 static op_step read_found; /* answer the row */
 static op_step read_again;
+static op_step read_settled; /* what was read is committed: answer it */
+static enum op_next answer_row(struct op *op, const struct item_row *row);
 
 enum op_next items_read(struct op *op)
 {
@@ -140,6 +143,25 @@ static enum op_next read_aim(struct op *op)
                       call->container->number, self->id, self->target.pk))
         return OP_FAILED;
     return store_read(&call->service->store, op, &self->target.key, read_found);
+}
+
+/* What was read, beyond the step that read it. */
+static bool keep_row(struct op *op, const struct item_row *row)
+{
+    struct item_call *self = op_self(op, struct item_call);
+    struct item_row *kept = arena_alloc(&op->arena, sizeof(*kept));
+    const char *vector = arena_copy(&op->arena, row->vector.ptr, row->vector.len);
+    const char *etag = arena_copy(&op->arena, row->etag.ptr, row->etag.len);
+    const char *body = arena_copy(&op->arena, row->body.ptr, row->body.len);
+
+    if (kept == NULL || vector == NULL || etag == NULL || body == NULL)
+        return fault_set_oom(&op->fault);
+    *kept = *row;
+    kept->vector = slice_make(vector, row->vector.len);
+    kept->etag = slice_make(etag, row->etag.len);
+    kept->body = slice_make(body, row->body.len);
+    self->row = kept;
+    return true;
 }
 
 static enum op_next read_again(struct op *op)
@@ -172,7 +194,6 @@ static enum op_next read_found(struct op *op)
     struct item_call *self = op_self(op, struct item_call);
     struct call *call = call_of(op);
     struct item_row row;
-    struct rid rid;
 
     switch (store_read_check(op, call->now_s, &row)) {
     case STORE_READ_GONE:
@@ -182,22 +203,38 @@ static enum op_next read_found(struct op *op)
     case STORE_READ_ROW:
         break;
     }
-    switch (
-        consistency_check(&self->consistency, call, self->target.range, row.epoch, row.vector)) {
+    switch (consistency_check_item(&self->consistency, call, self->target.range, &row)) {
     case CONSISTENCY_GONE:
         return call_resolve_again(op, read_aim);
     case CONSISTENCY_WAITS:
         return consistency_wait(&self->consistency, op, read_again);
+    case CONSISTENCY_SETTLES:
+        return keep_row(op, &row) ? consistency_settle(&self->consistency, op, read_settled)
+                                  : OP_FAILED;
     case CONSISTENCY_FAULT:
         return OP_FAILED;
     case CONSISTENCY_MET:
         break;
     }
-    if (!row.exists && may_be_rid(op, &rid))
+    return answer_row(op, &row);
+}
+
+static enum op_next read_settled(struct op *op)
+{
+    return answer_row(op, op_self(op, struct item_call)->row);
+}
+
+static enum op_next answer_row(struct op *op, const struct item_row *row)
+{
+    struct item_call *self = op_self(op, struct item_call);
+    struct call *call = call_of(op);
+    struct rid rid;
+
+    if (!row->exists && may_be_rid(op, &rid))
         return look_by_rid(op, &rid);
-    item_target_reply_row(call, self->target.range, &row);
-    if (row.exists)
-        return reply_row(op, &row);
+    item_target_reply_row(call, self->target.range, row);
+    if (row->exists)
+        return reply_row(op, row);
     call->reply.charge_cru = charge_read_cru(0);
     return call_fail(op, 404, SUB_NONE, "there is no item \"%.*s\" in this logical partition",
                      FAULT_QUOTE(self->id));
@@ -206,7 +243,8 @@ static enum op_next read_found(struct op *op)
 /* ---- create and upsert ---- */
 
 static op_step create_aim;
-static op_step written; /* answer what the write function said */
+static op_step written;         /* what the write function said */
+static op_step write_committed; /* answer it */
 static op_step written_gone;
 
 enum op_next items_post(struct op *op)
@@ -235,10 +273,7 @@ static enum op_next send_write(struct op *op)
 {
     struct item_call *self = op_self(op, struct item_call);
 
-    if (consistency_guards_writes(&self->consistency))
-        return consistency_reach(&self->consistency, op, self->target.range, send_ready,
-                                 written_gone);
-    return send_ready(op);
+    return consistency_admit(&self->consistency, op, self->target.range, send_ready, written_gone);
 }
 
 static enum op_next written_gone(struct op *op)
@@ -294,8 +329,6 @@ static enum op_next reply_written(struct op *op)
 static enum op_next written(struct op *op)
 {
     struct item_call *self = op_self(op, struct item_call);
-    struct call *call = call_of(op);
-    struct rid rid;
 
     switch (store_write_check(op, &self->write)) {
     case STORE_WRITE_GONE:
@@ -305,6 +338,15 @@ static enum op_next written(struct op *op)
     case STORE_WRITE_DONE:
         break;
     }
+    return consistency_commit(&self->consistency, op, &self->write, write_committed);
+}
+
+static enum op_next write_committed(struct op *op)
+{
+    struct item_call *self = op_self(op, struct item_call);
+    struct call *call = call_of(op);
+    struct rid rid;
+
     if (self->operation.status == 404 && may_be_rid(op, &rid))
         return look_by_rid(op, &rid);
     item_target_reply(call, self->target.range, self->write.epoch, self->write.vector,
@@ -409,6 +451,7 @@ struct patch_call {
 
 static op_step patch_aim;
 static op_step patch_found;   /* check the conditions, apply, write */
+static op_step patch_ready;   /* write */
 static op_step patch_written; /* answer, or read again */
 static op_step patch_again;
 
@@ -501,12 +544,13 @@ static enum op_next patch_found(struct op *op)
     case STORE_READ_ROW:
         break;
     }
-    switch (
-        consistency_check(&base->consistency, call, base->target.range, row.epoch, row.vector)) {
+    switch (consistency_check_item(&base->consistency, call, base->target.range, &row)) {
     case CONSISTENCY_GONE:
         return call_resolve_again(op, patch_aim);
     case CONSISTENCY_WAITS:
         return consistency_wait(&base->consistency, op, patch_again);
+    case CONSISTENCY_SETTLES:
+        return consistency_settle(&base->consistency, op, patch_again);
     case CONSISTENCY_FAULT:
         return OP_FAILED;
     case CONSISTENCY_MET:
@@ -522,6 +566,14 @@ static enum op_next patch_found(struct op *op)
                       "there is no item \"%.*s\" in this logical partition", FAULT_QUOTE(base->id));
         return OP_FAILED;
     }
+    return consistency_admit(&base->consistency, op, base->target.range, patch_ready, written_gone);
+}
+
+static enum op_next patch_ready(struct op *op)
+{
+    struct item_call *base = &op_self(op, struct patch_call)->base;
+    struct call *call = call_of(op);
+
     item_target_write(&base->write, &base->target, call, &base->operation, 1);
     return store_write(&call->service->store, op, &base->write, patch_written);
 }

@@ -16,6 +16,7 @@
 #include "model/rid.h"
 #include "query/filter.h"
 #include "service/call.h"
+#include "service/consistency.h"
 #include "store/metadata.h"
 
 #define RESOURCE_OPERATIONS_MAX 5
@@ -68,6 +69,7 @@ struct resource {
     uint32_t number; /* of the created one */
     uint8_t etag[16];
     struct write write;
+    struct consistency consistency; /* of the write */
     struct write_operation operations[RESOURCE_OPERATIONS_MAX];
     unsigned main_operation; /* the one that is answered */
     /* a feed */

@@ -14,11 +14,12 @@
 /* Two clients that change one definition meet again at most a few times. */
 #define ATTEMPTS_MAX 8
 
-static op_step create_found;    /* is it new? take a number */
-static op_step create_numbered; /* look further, write */
-static op_step replace_found;   /* check the condition, read the body, look further, write */
-static op_step delete_found;    /* check the condition, write */
-static op_step change_written;  /* answer, or start over */
+static op_step create_found;     /* is it new? take a number */
+static op_step create_numbered;  /* look further, write */
+static op_step replace_found;    /* check the condition, read the body, look further, write */
+static op_step delete_found;     /* check the condition, write */
+static op_step change_written;   /* answer, or start over */
+static op_step change_committed; /* in all regions that must have it, under Strong */
 
 static enum op_next prepare(struct op *op)
 {
@@ -341,10 +342,17 @@ static enum op_next reply_changed(struct op *op)
 static enum op_next change_written(struct op *op)
 {
     struct resource *self = op_self(op, struct resource);
+
+    return take_results(op)
+               ? consistency_commit(&self->consistency, op, &self->write, change_committed)
+               : OP_FAILED;
+}
+
+static enum op_next change_committed(struct op *op)
+{
+    struct resource *self = op_self(op, struct resource);
     const struct write_operation *failed = NULL;
 
-    if (!take_results(op))
-        return OP_FAILED;
     for (unsigned i = 0; failed == NULL && i < self->write.count; i++) {
         if (self->operations[i].status >= 300 && self->operations[i].status != 424)
             failed = &self->operations[i];

@@ -156,6 +156,22 @@ enum op_next exchange_note(struct store *store, struct op *op, const struct stre
     return store_query(store, op, STORE_READS, &note, &params, next);
 }
 
+enum op_next exchange_advance(struct store *store, struct op *op,
+                              const struct stream_request *request, struct stream_reader wants,
+                              op_step *next)
+{
+    struct pgio_statement advance =
+        statement(STATEMENT_COMMITTED_ADVANCE,
+                  "select range_id, committed from orrery.committed_advance($1)");
+    struct pgparams params = {0};
+
+    if (!put_wants(&params, request, wants, WANT_RANGE, &op->fault)) {
+        pgparams_finish(&params);
+        return OP_FAILED;
+    }
+    return store_query(store, op, STORE_READS, &advance, &params, next);
+}
+
 bool exchange_noted(struct op *op)
 {
     if (!store_check(op, STORE_READS))

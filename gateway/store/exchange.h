@@ -23,6 +23,12 @@ enum op_next exchange_note(struct store *store, struct op *op, const struct stre
 /* False: fault; 409 when the asker has entries of this region that it lost. */
 bool exchange_noted(struct op *op) MUST_CHECK;
 
+/* At the hub: move what is committed of the ranges that the request tells of. The next step finds
+ * rows for levels_take_committed. */
+enum op_next exchange_advance(struct store *store, struct op *op,
+                              const struct stream_request *request, struct stream_reader wants,
+                              op_step *next);
+
 /* A range that has something for the asker. */
 struct exchange_found {
     struct stream_part part; /* from, head, needs; to is not known yet */

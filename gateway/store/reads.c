@@ -11,7 +11,7 @@
 #include "base/banned.h"
 
 #define RANGE_COLUMNS "g.epoch, g.state, g.vector, g.default_ttl"
-#define ITEM_COLUMNS "i.etag, i.ts, i.ttl, i.rid, i.lsn, i.body"
+#define ITEM_COLUMNS "i.etag, i.ts, i.ttl, i.rid, i.lsn, i.body, i.origin"
 
 static const char read_one_sql[] =
     "select 1::int4, " RANGE_COLUMNS ", " ITEM_COLUMNS
@@ -515,6 +515,7 @@ static enum store_read_end check_found(const struct read_found *found, int64_t n
     row->etag = pgio_value(items, at, READ_ETAG - shift);
     row->rid = (uint64_t) pgio_int8(items, at, READ_RID - shift);
     row->lsn = pgio_int8(items, at, READ_LSN - shift);
+    row->origin = (unsigned) pgio_int2(items, at, READ_ORIGIN - shift);
     row->body = pgio_value(items, at, READ_BODY - shift);
     return STORE_READ_ROW;
 }

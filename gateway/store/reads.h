@@ -34,7 +34,8 @@ enum {
     READ_TTL,
     READ_RID,
     READ_LSN,
-    READ_BODY
+    READ_BODY,
+    READ_ORIGIN
 };
 
 struct store_reads;
@@ -71,6 +72,7 @@ struct item_row {
     int64_t ts;
     uint64_t rid;
     int64_t lsn;
+    unsigned origin; /* of lsn */
     struct slice body;
 };
 

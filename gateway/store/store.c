@@ -68,6 +68,14 @@ bool store_range_is_served(struct slice state)
     return slice_equals_text(state, "online") || slice_equals_text(state, "read-only");
 }
 
+bool store_fault_behind(struct fault *fault)
+{
+    fault_set(fault, 429, SUB_REQUEST_RATE_TOO_LARGE,
+              "another region is as far behind as bounded staleness allows; nothing was changed");
+    fault->retry_after_ms = 500;
+    return false;
+}
+
 bool store_fault_read_only(struct fault *fault)
 {
     return fault_set(fault, 403, SUB_WRITE_FORBIDDEN,

@@ -66,6 +66,9 @@ enum store_effect { STORE_READS, STORE_CHANGES };
 /* May a range in this state (column state) be read here? It may be that others write it. */
 bool store_range_is_served(struct slice state);
 
+/* Set 429: under Bounded staleness, a region is too far behind. False, for return. */
+bool store_fault_behind(struct fault *fault);
+
 /* Set 403 SUB_WRITE_FORBIDDEN: the range is written in another region. False, for return. */
 bool store_fault_read_only(struct fault *fault);
 
@@ -144,6 +147,13 @@ enum store_statement {
     STATEMENT_CONFLICT_RESOLVE,
     STATEMENT_REGIONS,
     STATEMENT_RANGE_STATE,
+    STATEMENT_LEVELS_LOOK,
+    STATEMENT_COMMITTED_ADVANCE,
+    STATEMENT_STRONG_LOOK,
+    STATEMENT_STRONG_STEP,
+    STATEMENT_STRONG_GOAL,
+    STATEMENT_BEAT, /* two */
+    STATEMENT_BEAT_NEEDS = STATEMENT_BEAT + 2,
     STATEMENT_EXCHANGE_NOTE,
     STATEMENT_EXCHANGE_FIND,
     STATEMENT_EXCHANGE_FETCH,

@@ -435,7 +435,7 @@ static void resume_all(struct write_batch *batch, struct pgio_result *result)
     batch->count = 0;
 }
 
-/* Back to the head of the queue, in order, each to be sent alone. */
+/* Back to the head of the queue, in order, each to be sent alone. Nothing of it was done. */
 static void take_apart(struct write_batch *batch, struct write_queue *queue)
 {
     struct pgio_result refused = {.outcome = PGIO_ERROR, .sqlstate = "XX000"};
@@ -474,6 +474,13 @@ static bool must_send_again(const struct pgio_result *result)
            (result->outcome == PGIO_ERROR && sqlstate_class(result->sqlstate) == SQLSTATE_UNKNOWN);
 }
 
+/* Under Bounded staleness the whole of a batch may be too much for what a region may lack, when a
+ * single write is not. */
+static bool is_too_much(const struct write_batch *batch, const struct pgio_result *result)
+{
+    return result->outcome == PGIO_ROWS && batch->writes[0]->operations[0].status == 429;
+}
+
 static void batch_done(struct pgio_call *call, struct pgio_result *result)
 {
     struct write_batch *batch = container_of(call, struct write_batch, call);
@@ -489,8 +496,10 @@ static void batch_done(struct pgio_call *call, struct pgio_result *result)
         testpoint("write-committed");
         take_results(batch, result);
     }
-    bool is_refused = result->outcome == PGIO_ERROR &&
-                      sqlstate_class(result->sqlstate) == SQLSTATE_BUG && batch->count > 1;
+    bool is_refused =
+        batch->count > 1 &&
+        (is_too_much(batch, result) ||
+         (result->outcome == PGIO_ERROR && sqlstate_class(result->sqlstate) == SQLSTATE_BUG));
     if (is_refused)
         take_apart(batch, queue);
     else
@@ -612,6 +621,10 @@ enum store_write_end store_write_check(struct op *op, const struct write *write)
 
     if (result->outcome == PGIO_ROWS && write->operations[0].status == 403) {
         (void) store_fault_read_only(&op->fault);
+        return STORE_WRITE_FAULT;
+    }
+    if (result->outcome == PGIO_ROWS && write->operations[0].status == 429) {
+        (void) store_fault_behind(&op->fault);
         return STORE_WRITE_FAULT;
     }
     if (result->outcome == PGIO_ROWS)
