@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "model/rid.h"
+#include "store/progress.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -407,6 +408,7 @@ bool metadata_written(struct op *op, struct write *write)
     if (!store_check(op, STORE_CHANGES))
         return false;
     assert(pgio_row_count(op->result) == (int) write->count);
+    progress_note(0); /* other regions wait for it */
     for (unsigned i = 0; i < write->count; i++)
         store_write_result(op->result, (int) i, write, &write->operations[i]);
     return write->operations[0].status != 403 || store_fault_read_only(&op->fault);

@@ -4,6 +4,7 @@
 #include "base/crypto.h"
 #include "base/hash.h"
 #include "base/testpoint.h"
+#include "store/progress.h"
 #include "store/sqlstate.h"
 
 #include <assert.h>
@@ -495,6 +496,7 @@ static void batch_done(struct pgio_call *call, struct pgio_result *result)
     if (result->outcome == PGIO_ROWS) {
         testpoint("write-committed");
         take_results(batch, result);
+        progress_note(queue->range_id); /* other regions wait for it */
     }
     bool is_refused =
         batch->count > 1 &&
