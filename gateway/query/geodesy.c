@@ -60,6 +60,9 @@ struct direction geodesy_direction(double longitude, double latitude)
     double geocentric = atan((1 - E2) * tan(latitude * RADIANS_PER_DEGREE));
     double lambda = longitude * RADIANS_PER_DEGREE;
 
+    /* One direction, whatever the longitude: not nearly one, of which determinants are chance. */
+    if (fabs(latitude) >= 90)
+        return (struct direction){0, 0, latitude < 0 ? -1 : 1};
     return (struct direction){cos(geocentric) * cos(lambda), cos(geocentric) * sin(lambda),
                               sin(geocentric)};
 }

@@ -96,6 +96,27 @@ static double eastward(double from, double to, bool is_planar)
     return is_planar ? to - from : geodesy_longitude_difference(from, to);
 }
 
+/* Latitudes beyond are those of a pole. */
+#define LATITUDE_POLE (90 - 1e-9)
+
+/* An edge crosses the meridian of a place: north of it? Where edges end at a pole, or at the same
+ * place twice, the determinant says nothing, but the latitudes do: an edge does not come nearer to
+ * the equator than its ends are. */
+static bool crosses_north(const struct geometry_point *a, const struct geometry_point *b,
+                          const struct geometry_point *p, bool goes_east, bool is_planar)
+{
+    double low = fmin(a->y, b->y), high = fmax(a->y, b->y);
+
+    if (p->y < low && (is_planar || low >= 0))
+        return true;
+    if (p->y > high && (is_planar || high <= 0))
+        return false;
+    if (!is_planar && fabs(p->y) > LATITUDE_POLE)
+        return p->y < 0;
+    double left = side(&a->v, &b->v, &p->v);
+    return goes_east ? left < 0 : left > 0;
+}
+
 /*
  * Does the ring enclose the place? Not asked for places on it.
  *
@@ -117,9 +138,9 @@ static bool is_around(const struct geometry_path *ring, const struct geometry_po
         /* An edge of more than half the way round is on the other side; one of exactly half goes
          * over a pole, to the east, as `turns` has it. */
         if (from <= 0 && to > 0 && (is_planar || to - from <= 180))
-            turns -= side(&a->v, &b->v, &p->v) < 0;
+            turns -= crosses_north(a, b, p, true, is_planar);
         else if (from > 0 && to <= 0 && (is_planar || from - to < 180))
-            turns += side(&a->v, &b->v, &p->v) > 0;
+            turns += crosses_north(a, b, p, false, is_planar);
     }
     return ring->is_clockwise ? turns < 0 : turns > 0;
 }
