@@ -99,13 +99,9 @@ create function orrery.is_position(v jsonb) returns boolean language sql immutab
                 else false end
 $$;
 
--- The elements of an array; of anything else none.
-create function orrery.elements(v jsonb) returns setof jsonb language sql immutable parallel safe rows 10 as $$
-    select e.value from jsonb_array_elements(case when jsonb_typeof(v) = 'array' then v end) e(value)
-$$;
-
 -- Around a line or a ring on the globe: west between -180 and 180, east maybe beyond. is_outer: a ring with what lies
 -- left of it, which is everything but what it encloses when it goes clockwise, or may do so. NULL for what is no path.
+-- Loops count, because a query inside them costs more than all the rest.
 create function orrery.globe_path(path jsonb, is_outer boolean,
     out west float8, out south float8, out east float8, out north float8)
 language plpgsql immutable parallel safe as $$
@@ -126,7 +122,11 @@ declare
     size   float8 := 0;  -- what the area was added up from
     length float8 := 0;
 begin
-    for place in select e from orrery.elements(path) e loop
+    if jsonb_typeof(path) is distinct from 'array' then
+        return;
+    end if;
+    for n in 0 .. jsonb_array_length(path) - 1 loop
+        place := path->n;
         if not orrery.is_position(place) then
             west := null;
             return;
@@ -140,7 +140,7 @@ begin
         x := orrery.geometry_rounded(x);
         y := orrery.geometry_rounded(y);
         half := tan(atan(0.9933056200098587 * tan(radians(y))) / 2);
-        if last_x is null then
+        if n = 0 then
             along := x;
             west := x;
             east := x;
@@ -156,10 +156,12 @@ begin
             north := greatest(north, y);
             edge := greatest(edge, abs(way));
             turned := turned + way;
-            part := 2 * atan2(tan(radians(way) / 2) * (last_half + half), 1 + last_half * half);
-            area := area - part;
-            size := size + abs(part);
-            length := length + radians(abs(way) + abs(y - last_y)) + 3e-11;
+            if is_outer then
+                part := 2 * atan2(tan(radians(way) / 2) * (last_half + half), 1 + last_half * half);
+                area := area - part;
+                size := size + abs(part);
+                length := length + radians(abs(way) + abs(y - last_y)) + 3e-11;
+            end if;
         end if;
         last_x := x;
         last_y := y;
@@ -200,11 +202,19 @@ $$;
 create function orrery.globe_box(value jsonb, types integer) returns box
 language plpgsql immutable parallel safe cost 1000 as $$
 declare
-    type   integer := orrery.geometry_type(value);
-    at     jsonb;
-    x      float8;
-    y      float8;
-    b      record;
+    type     integer := orrery.geometry_type(value);
+    at       jsonb;
+    polygons jsonb;
+    polygon  jsonb;
+    x        float8;
+    y        float8;
+    p        record;
+    west     float8;
+    south    float8;
+    east     float8;
+    north    float8;
+    west_0   float8;  -- the same with longitudes from 0 on
+    east_0   float8;
 begin
     if type = 0 then
         return null;
@@ -222,29 +232,35 @@ begin
         return case when abs(x) <= 180 and abs(y) <= 90 then
             box(point(orrery.geometry_rounded(x), orrery.geometry_rounded(y))) end;
     end if;
-    -- Together from -180 on, or from 0 on, whichever is narrower.
-    select min(p.south) as south, max(p.north) as north, min(p.west) as west, max(p.east) as east,
-           min(p.west + p.shift) as west_0, max(p.east + p.shift) as east_0
-    from (select q.*, case when q.west < 0 then 360 else 0 end as shift
-          from (select at as ring, false as is_outer where type = 2
-                union all
-                select r.ring, r.n = 1
-                from (select at as polygon where type = 4
-                      union all select orrery.elements(at) where type = 8) polygons,
-                     orrery.elements(polygons.polygon) with ordinality r(ring, n)) paths,
-               orrery.globe_path(paths.ring, paths.is_outer) q
-          where q.west is not null) p
-    into b;
-    if b.east_0 - b.west_0 < b.east - b.west then
-        b.west := b.west_0;
-        b.east := b.east_0;
+    if jsonb_typeof(at) is distinct from 'array' then
+        return null;
     end if;
-    if b.east > 210 then
-        b.west := -180;
-        b.east := 210;
+    polygons := case type when 2 then jsonb_build_array(jsonb_build_array(at)) when 4 then jsonb_build_array(at) else at end;
+    for i in 0 .. jsonb_array_length(polygons) - 1 loop
+        polygon := polygons->i;
+        continue when jsonb_typeof(polygon) <> 'array';
+        for j in 0 .. jsonb_array_length(polygon) - 1 loop
+            p := orrery.globe_path(polygon->j, j = 0 and type <> 2);
+            continue when p.west is null;
+            west := least(west, p.west);
+            east := greatest(east, p.east);
+            south := least(south, p.south);
+            north := greatest(north, p.north);
+            x := case when p.west < 0 then 360 else 0 end;
+            west_0 := least(west_0, p.west + x);
+            east_0 := greatest(east_0, p.east + x);
+        end loop;
+    end loop;
+    if east_0 - west_0 < east - west then
+        west := west_0;
+        east := east_0;
     end if;
-    return box(point(orrery.geometry_rounded(b.west), orrery.geometry_rounded(b.south)),
-               point(orrery.geometry_rounded(b.east), orrery.geometry_rounded(b.north)));
+    if east > 210 then
+        west := -180;
+        east := 210;
+    end if;
+    return box(point(orrery.geometry_rounded(west), orrery.geometry_rounded(south)),
+               point(orrery.geometry_rounded(east), orrery.geometry_rounded(north)));
 end
 $$;
 
@@ -252,36 +268,43 @@ $$;
 create function orrery.plane_box(value jsonb, types integer, bounds box) returns box
 language plpgsql immutable parallel safe cost 1000 as $$
 declare
-    type integer := orrery.geometry_type(value);
-    low  point := bounds[1];
-    high point := bounds[0];
-    at   jsonb;
-    b    record;
+    type  integer := orrery.geometry_type(value);
+    low   point := bounds[1];
+    high  point := bounds[0];
+    at    jsonb;
+    west  float8;
+    south float8;
+    east  float8;
+    north float8;
 begin
     if type = 0 then
         return null;
     end if;
-    if type & types <> 0 then
-        at := value->'coordinates';
-        select min(p.x) as west, max(p.x) as east, min(p.y) as south, max(p.y) as north
-        from (select case when orrery.is_position(q.place) then (q.place->0)::float8 end as x,
-                     case when orrery.is_position(q.place) then (q.place->1)::float8 end as y
-              from (select at as place where type = 1
-                    union all
-                    select orrery.elements(paths.path)
-                    from (select at as path where type = 2
-                          union all select orrery.elements(at) where type = 4
-                          union all select orrery.elements(e) from orrery.elements(at) e where type = 8) paths) q) p
-        into b;
-        if b.west is null then
+    if type & types = 0 then
+        return box(point(orrery.geometry_rounded(low[0]), orrery.geometry_rounded(low[1])),
+                   point(orrery.geometry_rounded(high[0]), orrery.geometry_rounded(high[1])));
+    end if;
+    at := value->'coordinates';
+    if type = 1 then
+        if not orrery.is_position(at) then
             return null;
         end if;
+        west := (at->0)::float8;
+        south := (at->1)::float8;
+        east := west;
+        north := south;
     else
-        select low[0] as west, high[0] as east, low[1] as south, high[1] as north into b;
+        select min((q->0)::float8), min((q->1)::float8), max((q->0)::float8), max((q->1)::float8)
+        from jsonb_path_query(at, case type when 2 then '$[*]' when 4 then '$[*][*]' else '$[*][*][*]' end::jsonpath) q
+        where orrery.is_position(q)
+        into west, south, east, north;
+        if west is null then
+            return null;
+        end if;
     end if;
-    return box(point(orrery.geometry_rounded(least(greatest(b.west, low[0]), high[0])),
-                     orrery.geometry_rounded(least(greatest(b.south, low[1]), high[1]))),
-               point(orrery.geometry_rounded(least(greatest(b.east, low[0]), high[0])),
-                     orrery.geometry_rounded(least(greatest(b.north, low[1]), high[1]))));
+    return box(point(orrery.geometry_rounded(least(greatest(west, low[0]), high[0])),
+                     orrery.geometry_rounded(least(greatest(south, low[1]), high[1]))),
+               point(orrery.geometry_rounded(least(greatest(east, low[0]), high[0])),
+                     orrery.geometry_rounded(least(greatest(north, low[1]), high[1]))));
 end
 $$;

@@ -25,11 +25,27 @@ VARIANTS = 20
 KINDS, CITIES, TAGS, SKUS = 10, 100, 6000, 6000
 # The gateway's connections tell their plans when auto_explain.log_min_duration is set.
 SETTINGS = {"session_preload_libraries": "auto_explain"}
+POLICY = {"indexingMode": "consistent", "includedPaths": [{"path": "/*"}], "excludedPaths": [],
+          "spatialIndexes": [{"path": "/site/*", "types": ["Point"]}]}
 GOAL = 1.3
 GOAL_FROM_US = 1000
 SLOW_S = 0.1  # wrk counts whole answers only; of slow ones a run might see none
 RANGE_PATHS = ("amount", "name")
 INDEX_WAIT_S = 60
+
+
+def site(chooser):
+    """A point of the globe's habitable half, to a metre."""
+    return {"type": "Point", "coordinates": [round(chooser.uniform(-170, 170), 5), round(chooser.uniform(-58, 58), 5)]}
+
+
+# The places of WGS-84 in metres from its centre: through the globe a hundred kilometres are a metre less.
+CENTRED = """
+cross join lateral (select radians({x}) as l, radians({y}) as f) {name}0
+cross join lateral (select 6378137 / sqrt(1 - 0.00669437999014 * sin({name}0.f) ^ 2) as n) {name}1
+cross join lateral (select {name}1.n * cos({name}0.f) * cos({name}0.l) as x, {name}1.n * cos({name}0.f) * sin({name}0.l) as y,
+                           {name}1.n * (1 - 0.00669437999014) * sin({name}0.f) as z) {name}
+"""
 
 
 def document(number):
@@ -38,7 +54,7 @@ def document(number):
     found = {
         "id": str(number), "kind": f"kind{chooser.randrange(KINDS)}", "amount": chooser.randrange(10_000_000) / 100,
         "name": f"{chooser.randrange(1_000_000):06}-{number}", "city": f"city{chooser.randrange(CITIES)}",
-        "place": {"street": {"code": f"s{number}"}, "at": [59.91, 10.75]},
+        "place": {"street": {"code": f"s{number}"}, "at": [59.91, 10.75]}, "site": site(chooser),
         "tags": [f"t{chooser.randrange(TAGS)}" for _ in range(3)],
         "parts": [{"sku": f"p{chooser.randrange(SKUS)}", "count": chooser.randrange(100)} for _ in range(3)],
     }
@@ -92,6 +108,15 @@ def questions(items, range_id, count):
                  f"select i.doc->'id', p->'count' from {items} i cross join jsonb_array_elements(i.doc->'parts') p "
                  f"where {live} and i.doc @> '{{{{\"parts\":[{{{{\"sku\":\"{{v}}\"}}}}]}}}}' and p->>'sku' = '{{v}}'",
                  pick(lambda: f"p{chooser.randrange(SKUS)}")),
+        Question("query-near", "places within 100 km", "SELECT * FROM c WHERE ST_DISTANCE(c.site, @v) < 100000",
+                 f"select i.body from {items} i "
+                 + CENTRED.format(name="a", x="(i.doc->'site'->'coordinates'->0)::float8", y="(i.doc->'site'->'coordinates'->1)::float8")
+                 + CENTRED.format(name="b", x="{v[coordinates][0]}", y="{v[coordinates][1]}")
+                 + f"where {live} and orrery.globe_box(i.doc->'site', 1) && box("
+                 "point({v[coordinates][0]} - 0.91 / cosd(abs({v[coordinates][1]}) + 0.91), {v[coordinates][1]} - 0.91), "
+                 "point({v[coordinates][0]} + 0.91 / cosd(abs({v[coordinates][1]}) + 0.91), {v[coordinates][1]} + 0.91)) "
+                 "and (a.x - b.x) ^ 2 + (a.y - b.y) ^ 2 + (a.z - b.z) ^ 2 < 99998.98 ^ 2",
+                 pick(lambda: site(chooser))),
     ]
 
 
@@ -127,7 +152,7 @@ class Figures:
     def __init__(self, plan):
         self.plan, self.bench, self.options = plan, plan.bench, plan.options
         self.count = plan.options.query_items
-        plan.container(NAME)
+        self.bench.container_create(NAME, indexingPolicy=POLICY)
         self.load()
         table, self.range_id = plan.table(NAME)
         self.items = f"orrery.{table}"
@@ -370,7 +395,7 @@ def measure_compile(plan):
 
 
 def measurements():
-    names = ["point", "range", "keyset", "array", "like", "count", "group", "join"]
+    names = ["point", "range", "keyset", "array", "like", "count", "group", "join", "near"]
     return [
         (measure_compile, ["query-compile", "query-compile-again"]),
         (measure_questions, [f"query-{name}" for name in names]),
