@@ -52,8 +52,7 @@ struct emit {
     const struct index_set *indexes; /* NULL: none */
     int64_t now_us;                  /* clock of the request, for functions of the time */
     bool is_planar;                  /* geometries are of a plane: geospatialConfig Geometry */
-    bool is_limited;       /* only the first rows of an order are wanted: prefer to walk an order */
-    struct emit_use *uses; /* out */
+    struct emit_use *uses;           /* out */
 };
 
 enum emit_form {

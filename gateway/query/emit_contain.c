@@ -14,10 +14,6 @@
 
 #include "base/banned.h"
 
-/* A value that is above this share of the items is not worth a bitmap when only the first rows are
- * wanted. */
-#define FREQUENCY_COMMON 0.01
-
 /* ---- places ---- */
 
 static bool step_add(struct emit_place *place, struct slice name, unsigned element)
@@ -220,9 +216,6 @@ static enum contain_result place_equals(struct emitter *emitter, struct containe
         emit_note_use(emitter, EMIT_WANTS_EQUALITY, place);
         return CONTAIN_NOTHING;
     }
-    if (emitter->emit->is_limited && is_scalar_value && !place->has_elements &&
-        index_set_frequency(indexes, &path, value) > FREQUENCY_COMMON)
-        return CONTAIN_NOTHING;
     if (!contained_add(emitter, document, place, value))
         return CONTAIN_NOTHING;
     emit_note_use(emitter, EMIT_USES_CONTAINMENT, place);

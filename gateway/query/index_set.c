@@ -68,56 +68,6 @@ static bool add_composite(struct index_set *set, struct slice spec, struct arena
     return parse_composite(&composites[set->composite_count++], spec, arena, fault);
 }
 
-static bool read_commons(struct index_statistics *statistics, struct slice list,
-                         struct arena *arena, struct fault *fault)
-{
-    struct index_common *commons;
-    struct json_cursor cursor;
-    struct slice pair, value, frequency;
-    struct json_text text;
-    size_t count = 0;
-
-    if (slice_is_absent(list))
-        return true;
-    if (!json_validate(list, JSON_DEPTH_MAX, &text, fault))
-        return false;
-    cursor = json_iterate(text.root);
-    while (json_next_element(&cursor, &pair))
-        count++;
-    commons = arena_alloc(arena, (count + 1) * sizeof(*commons));
-    if (commons == NULL)
-        return fault_set_oom(fault);
-    statistics->commons = commons;
-    cursor = json_iterate(text.root);
-    while (json_next_element(&cursor, &pair)) {
-        struct json_cursor inner = json_iterate(pair);
-        struct index_common *common = &commons[statistics->common_count++];
-        if (!json_next_element(&inner, &value) || !json_next_element(&inner, &frequency))
-            return fault_set(fault, 500, SUB_NONE, "stored statistics are damaged");
-        char *copy = arena_copy(arena, value.ptr, value.len);
-        if (copy == NULL)
-            return fault_set_oom(fault);
-        common->json = slice_make(copy, value.len);
-        common->frequency = json_number(frequency);
-    }
-    return true;
-}
-
-static bool add_statistics(struct index_set *set, struct slice spec, struct slice commons,
-                           struct arena *arena, struct fault *fault)
-{
-    struct index_statistics *statistics = grow(set->statistics, set->statistics_count,
-                                               &set->statistics_room, sizeof(*statistics), arena);
-
-    if (statistics == NULL)
-        return fault_set_oom(fault);
-    set->statistics = statistics;
-    statistics += set->statistics_count++;
-    *statistics = (struct index_statistics){0};
-    return index_path_parse(&statistics->path, spec, arena, fault) &&
-           read_commons(statistics, commons, arena, fault);
-}
-
 /* {"path": "/a", "types": 15}; in a plane with "plane": [x_min, y_min, x_max, y_max] */
 static bool parse_located(struct index_located *located, struct slice spec, struct arena *arena,
                           struct fault *fault)
@@ -160,7 +110,7 @@ static bool add_located(struct index_set *set, struct slice spec, struct arena *
 }
 
 bool index_set_add(struct index_set *set, enum index_kind kind, struct slice spec,
-                   struct slice common, struct arena *arena, struct fault *fault)
+                   struct arena *arena, struct fault *fault)
 {
     switch (kind) {
     case INDEX_CONTAINMENT:
@@ -170,8 +120,6 @@ bool index_set_add(struct index_set *set, enum index_kind kind, struct slice spe
         return add_range(set, spec, arena, fault);
     case INDEX_COMPOSITE:
         return add_composite(set, spec, arena, fault);
-    case INDEX_STATISTICS:
-        return add_statistics(set, spec, common, arena, fault);
     case INDEX_SPATIAL:
         return add_located(set, spec, arena, fault);
     }
@@ -214,42 +162,6 @@ const struct index_composite *index_set_composite(const struct index_set *set,
                                                   bool *is_reversed)
 {
     return index_composite_find(set->composites, set->composite_count, keys, count, is_reversed);
-}
-
-static bool json_equals_scalar(struct slice json, const cJSON *value)
-{
-    switch (json_type(json)) {
-    case JSON_NULL:
-        return cJSON_IsNull(value);
-    case JSON_FALSE:
-        return cJSON_IsFalse(value);
-    case JSON_TRUE:
-        return cJSON_IsTrue(value);
-    case JSON_NUMBER:
-        return cJSON_IsNumber(value) && json_number(json) == value->valuedouble;
-    case JSON_STRING:
-        return cJSON_IsString(value) &&
-               json_string_equals(json, slice_from_text(value->valuestring));
-    case JSON_ARRAY:
-    case JSON_OBJECT:
-        break;
-    }
-    return false;
-}
-
-double index_set_frequency(const struct index_set *set, const struct index_path *path,
-                           const cJSON *value)
-{
-    for (size_t i = 0; i < set->statistics_count; i++) {
-        const struct index_statistics *statistics = &set->statistics[i];
-        if (!index_path_equals(&statistics->path, path))
-            continue;
-        for (size_t j = 0; j < statistics->common_count; j++) {
-            if (json_equals_scalar(statistics->commons[j].json, value))
-                return statistics->commons[j].frequency;
-        }
-    }
-    return 0;
 }
 
 /* Expressions --------------------------------------------------------------------------------- */
@@ -545,7 +457,6 @@ bool index_append_definition(struct buf *sql, enum index_kind kind, struct slice
                              struct arena *arena, struct fault *fault)
 {
     struct index_policy rules;
-    struct index_path path;
 
     switch (kind) {
     case INDEX_CONTAINMENT:
@@ -560,13 +471,6 @@ bool index_append_definition(struct buf *sql, enum index_kind kind, struct slice
         return append_range_definition(sql, spec, arena, fault);
     case INDEX_COMPOSITE:
         return append_composite_definition(sql, spec, arena, fault);
-    case INDEX_STATISTICS:
-        if (!index_path_parse(&path, spec, arena, fault))
-            return false;
-        buf_append_char(sql, '(');
-        index_append_value(sql, "", &path);
-        buf_append_char(sql, ')');
-        return true;
     case INDEX_SPATIAL:
         return append_located_definition(sql, spec, arena, fault);
     }

@@ -15,8 +15,6 @@
  *                within them
  *   spatial      GiST over the box around the geometry at a path (query/geometry_box.h), as the
  * policy declares; of all ranges, because PostgreSQL has no operators for the range there
- *   statistics   no index: extended statistics on a path that queries compare with "=", from which
- *                follows which values are common
  *
  * Nothing here decides what is right: PostgreSQL answers every statement without any index, too. A
  * set that is out of date costs time only.
@@ -32,20 +30,7 @@ enum index_kind {
     INDEX_CONTAINMENT = 1,
     INDEX_RANGE,
     INDEX_COMPOSITE,
-    INDEX_STATISTICS,
-    INDEX_SPATIAL
-};
-
-/* A value that many items have at a path, and the share of items. */
-struct index_common {
-    struct slice json; /* as PostgreSQL prints jsonb */
-    double frequency;
-};
-
-struct index_statistics {
-    struct index_path path;
-    size_t common_count;
-    const struct index_common *commons;
+    INDEX_SPATIAL = 5 /* as stored */
 };
 
 /* A spatial index; on the globe the bounds are not used. */
@@ -61,8 +46,6 @@ struct index_set {
     struct index_path *ranges;
     size_t composite_count, composite_room;
     struct index_composite *composites;
-    size_t statistics_count, statistics_room;
-    struct index_statistics *statistics;
     size_t located_count, located_room;
     struct index_located *located;
 };
@@ -71,11 +54,10 @@ struct index_set {
  * Add one index that is ready.
  *
  * spec    text of index_spec_append
- * common  for INDEX_STATISTICS: [["<jsonb text>", frequency], …], else absent
  * fault   500 when a text is none; 503 without memory
  */
 bool index_set_add(struct index_set *set, enum index_kind kind, struct slice spec,
-                   struct slice common, struct arena *arena, struct fault *fault) MUST_CHECK;
+                   struct arena *arena, struct fault *fault) MUST_CHECK;
 
 /*
  * May a condition on this path be asked as containment: is every value at it (and, with
@@ -101,17 +83,6 @@ const struct index_located *index_set_located(const struct index_set *set,
 const struct index_composite *index_set_composite(const struct index_set *set,
                                                   const struct index_key *keys, size_t count,
                                                   bool *is_reversed);
-
-/*
- * The share of items that have this value at this path, when it is known to be common; 0 when it is
- * rare or nothing is known. A common value is better compared as "(i.doc->'kind') = '…'" than by
- * containment, of which PostgreSQL always believes that it keeps one item in a thousand: with a
- * limit it then fetches and sorts everything instead of walking the order.
- *
- * value  a scalar
- */
-double index_set_frequency(const struct index_set *set, const struct index_path *path,
-                           const cJSON *value);
 
 /* "i.doc->'a'->'b'": the value at a path of members as jsonb. alias may be empty. */
 void index_append_value(struct buf *sql, const char *alias, const struct index_path *path);
@@ -141,10 +112,7 @@ void index_spec_append_composite(struct buf *spec, const struct index_composite 
 void index_spec_append_located(struct buf *spec, const struct index_located *located);
 void index_spec_append_rules(struct buf *spec, const struct index_policy *policy);
 
-/*
- * What follows "on orrery.items_<n> " in CREATE INDEX; for INDEX_STATISTICS the list of expressions
- * between ON and FROM.
- */
+/* What follows "on orrery.items_<n> " in CREATE INDEX. */
 bool index_append_definition(struct buf *sql, enum index_kind kind, struct slice spec,
                              struct arena *arena, struct fault *fault) MUST_CHECK;
 

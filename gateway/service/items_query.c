@@ -267,8 +267,7 @@ static bool make_where(struct items_query *self, struct call *call)
                         .container = &self->container,
                         .indexes = &call->container->indexes,
                         .now_us = self->eval.now_us,
-                        .is_planar = call->container->policies.is_planar,
-                        .is_limited = !groups_are_needed(query)};
+                        .is_planar = call->container->policies.is_planar};
 
     buf_finish(&self->where.text);
     if (!sql_init(&self->where, &call->op.arena, SCAN_PARAMS))

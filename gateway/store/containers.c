@@ -290,8 +290,7 @@ static bool keep_indexes(struct container *container, const struct pgio_result *
         char *text = arena_copy(&container->arena, spec->valuestring, strlen(spec->valuestring));
         is_kept = text != NULL
                       ? index_set_add(&container->indexes, (enum index_kind) kind->valueint,
-                                      slice_from_text(text), slice_make(NULL, 0), &container->arena,
-                                      fault)
+                                      slice_from_text(text), &container->arena, fault)
                       : fault_set_oom(fault);
     }
     cJSON_Delete(tree);

@@ -46,7 +46,6 @@ struct bench {
     struct index_set sets[4];
     /* of one check */
     const struct index_set *indexes;
-    bool is_limited;
     struct query_policies policies;
     size_t page, choice;
     char message[4096], refusal[512]; /* what is different; why a text is no query */
@@ -120,13 +119,11 @@ static void items_load(struct bench *bench)
     }
 }
 
-static void index_add(struct bench *bench, size_t set, enum index_kind kind, const char *spec,
-                      const char *common)
+static void index_add(struct bench *bench, size_t set, enum index_kind kind, const char *spec)
 {
     struct fault fault = {0};
 
-    if (!index_set_add(&bench->sets[set], kind, slice_from_text(spec), slice_from_text(common),
-                       &bench->arena, &fault)) {
+    if (!index_set_add(&bench->sets[set], kind, slice_from_text(spec), &bench->arena, &fault)) {
         fprintf(stderr, "%s: %s\n", spec, fault.message);
         exit(2);
     }
@@ -161,22 +158,20 @@ static void sets_make(struct bench *bench)
 
     memset(bench->sets, 0, sizeof(bench->sets));
     for (size_t set = 1; set < 4; set++) {
-        index_add(bench, set, INDEX_CONTAINMENT, rules(bench, set == 3 ? ALL_BUT_SOME : ALL), "");
+        index_add(bench, set, INDEX_CONTAINMENT, rules(bench, set == 3 ? ALL_BUT_SOME : ALL));
         for (size_t i = 0; set > 1 && i < ARRAY_LEN(ranges); i++)
-            index_add(bench, set, INDEX_RANGE, ranges[i], "");
+            index_add(bench, set, INDEX_RANGE, ranges[i]);
     }
-    index_add(bench, 2, INDEX_STATISTICS, "/a", "[[\"1\",0.3],[\"\\\"a\\\"\",0.3],[\"true\",0.4]]");
     index_add(bench, 2, INDEX_COMPOSITE,
               "{\"compositeIndexes\":[[{\"path\":\"/b\",\"order\":\"ascending\"},{\"path\":\"/"
-              "n\",\"order\":\"descending\"}]]}",
-              "");
+              "n\",\"order\":\"descending\"}]]}");
     for (size_t set = 1; set < 4; set++) {
-        index_add(bench, set, INDEX_SPATIAL, "{\"path\":\"/p\",\"types\":15}", "");
-        index_add(bench, set, INDEX_SPATIAL, "{\"path\":\"/q\",\"types\":5}", "");
+        index_add(bench, set, INDEX_SPATIAL, "{\"path\":\"/p\",\"types\":15}");
+        index_add(bench, set, INDEX_SPATIAL, "{\"path\":\"/q\",\"types\":5}");
         index_add(bench, set, INDEX_SPATIAL,
-                  "{\"path\":\"/p\",\"types\":15,\"plane\":[-1e100,-1e100,1e100,1e100]}", "");
+                  "{\"path\":\"/p\",\"types\":15,\"plane\":[-1e100,-1e100,1e100,1e100]}");
         index_add(bench, set, INDEX_SPATIAL,
-                  "{\"path\":\"/q\",\"types\":11,\"plane\":[-60.1,-10.2,80.3,50.4]}", "");
+                  "{\"path\":\"/q\",\"types\":11,\"plane\":[-60.1,-10.2,80.3,50.4]}");
     }
 }
 
@@ -200,8 +195,7 @@ static bool check_begin(struct check *check, struct bench *bench, const char *te
                                 .container = &container,
                                 .indexes = bench->indexes,
                                 .now_us = NOW_US,
-                                .is_planar = bench->policies.is_planar,
-                                .is_limited = bench->is_limited};
+                                .is_planar = bench->policies.is_planar};
     check->eval.policies = &bench->policies;
     bool has_sql = sql_init(&check->sql, &check->arena, 0);
     assert(has_sql);
@@ -754,7 +748,6 @@ static bool one(struct bench *bench)
     struct buf text = {0};
 
     bench->indexes = random_below(5) == 0 ? NULL : &bench->sets[random_below(4)];
-    bench->is_limited = random_below(2) == 0;
     bench->policies.is_planar = random_below(2) == 0;
     bench->choice = random_below(1000);
     bench->page = 1 + random_below(15);

@@ -137,9 +137,8 @@ static void index_create(struct server *server, const char *name, enum index_kin
     struct buf text = {0};
 
     buf_printf(&text, "create index %s on orrery.items_2 ", name);
-    bool is_made =
-        index_set_add(&indexes, kind, slice_from_text(spec), (struct slice){0}, &arena, &fault) &&
-        index_append_definition(&text, kind, slice_from_text(spec), &arena, &fault);
+    bool is_made = index_set_add(&indexes, kind, slice_from_text(spec), &arena, &fault) &&
+                   index_append_definition(&text, kind, slice_from_text(spec), &arena, &fault);
     if (!is_made) {
         fprintf(stderr, "%s: %s\n", spec, fault.message);
         exit(2);
@@ -271,8 +270,7 @@ static bool question_ask(struct server *server, const struct question *question)
     bool is_begun = parser_query(&memory, slice_from_text(question->text), &query, &fault) &&
                     check_query(&memory, &query, &input, &fault) && sql_init(&sql, &memory, 0);
     assert(is_begun);
-    struct emit emit = {
-        .arena = &memory, .indexes = &indexes, .is_limited = question->kind == ORDER};
+    struct emit emit = {.arena = &memory, .indexes = &indexes};
     statement_append(question, &emit, &query, &sql);
     const char *plan = plan_of(server, &sql);
     bool is_right = plan_is_right(question, plan);

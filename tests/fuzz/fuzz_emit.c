@@ -114,7 +114,7 @@ static void choose_indexes(struct index_set *set, const struct setting *setting,
             index_set_add(set, is_declared ? setting->indexes[number].kind : INDEX_RANGE,
                           is_declared ? setting->indexes[number].spec
                                       : slice_from_text(ranges[number - setting->index_count]),
-                          (struct slice){0}, arena, &fault);
+                          arena, &fault);
     }
     must(is_added || fault.status == 503, fault.message, slice_from_text("-"));
 }

@@ -37,7 +37,7 @@ static void compile(struct arena *arena, const struct pkey_definition *key)
 {
     const struct check_input input = {0};
     struct ast_query query;
-    struct emit emit = {.arena = arena, .is_limited = true};
+    struct emit emit = {.arena = arena};
     struct order_sql order;
     struct keyrange keyrange;
     struct fault fault = {0};

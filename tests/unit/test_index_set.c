@@ -36,10 +36,10 @@ static struct index_path path_of(const char *text)
     return path;
 }
 
-static void add(struct index_set *set, enum index_kind kind, const char *spec, const char *common)
+static void add(struct index_set *set, enum index_kind kind, const char *spec)
 {
     fault = (struct fault){0};
-    if (!index_set_add(set, kind, slice_from_text(spec), slice_from_text(common), &arena, &fault))
+    if (!index_set_add(set, kind, slice_from_text(spec), &arena, &fault))
         fail_msg("%s: %s", spec != NULL ? spec : "no spec", fault.message);
 }
 
@@ -88,7 +88,6 @@ static void definitions_hold_what_queries_ask(void **state)
                       "(range_id, orrery.value_rank(doc->'it''s \"so\"'), "
                       "orrery.value_key(doc->'it''s \"so\"'), rid) where not deleted");
     assert_definition(INDEX_RANGE, "/_ts", "(range_id, ts, rid) where not deleted");
-    assert_definition(INDEX_STATISTICS, "/kind", "(doc->'kind')");
     assert_definition(
         INDEX_COMPOSITE,
         "{\"compositeIndexes\":[[{\"path\":\"/a\",\"order\":\"descending\"},{\"path\":\"/b\"}]]}",
@@ -155,7 +154,7 @@ static void containment_holds_what_the_policy_leaves(void **state)
             assert_definition(INDEX_CONTAINMENT, rules, expected);
         }
         /* what a query says is what the index is on */
-        add(&set, INDEX_CONTAINMENT, rules, NULL);
+        add(&set, INDEX_CONTAINMENT, rules);
         assert_true(index_append_definition(&sql, INDEX_CONTAINMENT, slice_from_text(rules), &arena,
                                             &fault));
         index_set_append_containment(&set, &expression);
@@ -182,7 +181,6 @@ static void impossible_definitions_are_refused(void **state)
     assert_no_definition(INDEX_COMPOSITE,
                          "{\"compositeIndexes\":[[{\"path\":\"/_etag\"},{\"path\":\"/a\"}]]}");
     assert_no_definition(INDEX_CONTAINMENT, "{");
-    assert_no_definition(INDEX_STATISTICS, "//");
     assert_no_definition(INDEX_SPATIAL, "{\"path\":\"/a/[]\",\"types\":15}");
     assert_no_definition((enum index_kind) 9, "/a");
 }
@@ -202,8 +200,7 @@ static void a_set_serves_what_is_in_it(void **state)
     assert_null(index_set_composite(&set, keys, 2, &is_reversed));
     add(&set, INDEX_CONTAINMENT,
         rules_of(
-            "{\"includedPaths\":[{\"path\":\"/*\"}],\"excludedPaths\":[{\"path\":\"/c/x/*\"}]}"),
-        NULL);
+            "{\"includedPaths\":[{\"path\":\"/*\"}],\"excludedPaths\":[{\"path\":\"/c/x/*\"}]}"));
     assert_true(index_set_contains(&set, &a, INDEX_SUBTREE));
     assert_true(index_set_contains(&set, &tags, INDEX_VALUE));
     assert_true(index_set_contains(&set, &c, INDEX_VALUE));
@@ -215,64 +212,39 @@ static void a_set_serves_what_is_in_it(void **state)
     for (int i = 0; i < 20; i++) {
         char spec[16];
         snprintf(spec, sizeof(spec), "/p%d", i);
-        add(&set, INDEX_RANGE, spec, NULL);
+        add(&set, INDEX_RANGE, spec);
     }
-    add(&set, INDEX_RANGE, "/a", NULL);
+    add(&set, INDEX_RANGE, "/a");
     assert_true(index_set_has_range(&set, &a));
     assert_false(index_set_has_range(&set, &b));
     add(&set, INDEX_COMPOSITE,
-        "{\"compositeIndexes\":[[{\"path\":\"/a\",\"order\":\"descending\"},{\"path\":\"/b\"}]]}",
-        NULL);
+        "{\"compositeIndexes\":[[{\"path\":\"/a\",\"order\":\"descending\"},{\"path\":\"/b\"}]]}");
     assert_non_null(index_set_composite(&set, keys, 2, &is_reversed));
     assert_true(is_reversed);
     keys[0].is_descending = true;
     assert_null(index_set_composite(&set, keys, 2, &is_reversed));
 }
 
-static void common_values_are_known(void **state)
-{
-    struct index_set set = {0};
-    struct index_path kind = path_of("/kind"), other = path_of("/other");
-    cJSON order = {.type = cJSON_String, .valuestring = (char *) "or\"der"},
-          five = {.type = cJSON_Number, .valuedouble = 5}, none = {.type = cJSON_NULL},
-          yes = {.type = cJSON_True}, no = {.type = cJSON_False}, list = {.type = cJSON_Array};
-
-    (void) state;
-    add(&set, INDEX_STATISTICS, "/kind",
-        "[[\"or\\\"der\", 0.25], [5, 0.125], [null, 0.5], [true, 0.0625], [[], 0.03]]");
-    add(&set, INDEX_STATISTICS, "/empty", NULL);
-    assert_true(index_set_frequency(&set, &kind, &order) == 0.25);
-    assert_true(index_set_frequency(&set, &kind, &five) == 0.125);
-    assert_true(index_set_frequency(&set, &kind, &none) == 0.5);
-    assert_true(index_set_frequency(&set, &kind, &yes) == 0.0625);
-    assert_true(index_set_frequency(&set, &kind, &no) == 0);
-    assert_true(index_set_frequency(&set, &kind, &list) == 0);
-    assert_true(index_set_frequency(&set, &other, &order) == 0);
-}
-
 static void damaged_rows_are_refused(void **state)
 {
     static const struct {
         enum index_kind kind;
-        const char *spec, *common;
+        const char *spec;
     } cases[] = {
-        {INDEX_RANGE, "a", NULL},
-        {INDEX_COMPOSITE, "{\"compositeIndexes\":[[{},{}]]}", NULL},
-        {INDEX_CONTAINMENT, "", NULL},
-        {INDEX_STATISTICS, "/a", "["},
-        {INDEX_STATISTICS, "/a", "[[1]]"},
-        {INDEX_SPATIAL, "/a", NULL},
-        {INDEX_SPATIAL, "{\"path\":\"/a\"}", NULL},
-        {INDEX_SPATIAL, "{\"types\":15}", NULL},
-        {INDEX_SPATIAL, "{\"path\":\"/a\",\"types\":15,\"plane\":[1,2,3]}", NULL},
-        {(enum index_kind) 9, "/a", NULL},
+        {INDEX_RANGE, "a"},
+        {INDEX_COMPOSITE, "{\"compositeIndexes\":[[{},{}]]}"},
+        {INDEX_CONTAINMENT, ""},
+        {INDEX_SPATIAL, "/a"},
+        {INDEX_SPATIAL, "{\"path\":\"/a\"}"},
+        {INDEX_SPATIAL, "{\"types\":15}"},
+        {INDEX_SPATIAL, "{\"path\":\"/a\",\"types\":15,\"plane\":[1,2,3]}"},
+        {(enum index_kind) 9, "/a"},
     };
 
     (void) state;
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct index_set set = {0};
-        if (index_set_add(&set, cases[i].kind, slice_from_text(cases[i].spec),
-                          slice_from_text(cases[i].common), &arena, &fault))
+        if (index_set_add(&set, cases[i].kind, slice_from_text(cases[i].spec), &arena, &fault))
             fail_msg("accepted: %s", cases[i].spec);
     }
 }
@@ -288,12 +260,12 @@ static void specs_read_back(void **state)
 
     (void) state;
     index_spec_append_composite(&spec, &composite);
-    add(&set, INDEX_COMPOSITE, buf_text(&spec), NULL);
+    add(&set, INDEX_COMPOSITE, buf_text(&spec));
     assert_non_null(index_set_composite(&set, keys, 2, &is_reversed));
     assert_false(is_reversed);
     spec.len = 0;
     index_spec_append_path(&spec, &path);
-    add(&set, INDEX_RANGE, buf_text(&spec), NULL);
+    add(&set, INDEX_RANGE, buf_text(&spec));
     assert_true(index_set_has_range(&set, &path));
     buf_finish(&spec);
 }
@@ -363,14 +335,14 @@ static void spatial_indexes_are_of_the_globe_or_of_a_plane(void **state)
     assert_null(index_set_located(&set, &path, false));
     index_spec_append_located(&spec, &globe);
     assert_string_equal(buf_text(&spec), "{\"path\":\"/a/\\\"b c\\\"\",\"types\":5}");
-    add(&set, INDEX_SPATIAL, buf_text(&spec), NULL);
+    add(&set, INDEX_SPATIAL, buf_text(&spec));
     assert_null(index_set_located(&set, &path, true));
     found = index_set_located(&set, &path, false);
     assert_non_null(found);
     assert_int_equal(found->spatial.types, 5);
     spec.len = 0;
     index_spec_append_located(&spec, &plane);
-    add(&set, INDEX_SPATIAL, buf_text(&spec), NULL);
+    add(&set, INDEX_SPATIAL, buf_text(&spec));
     found = index_set_located(&set, &path, true);
     assert_non_null(found);
     assert_memory_equal(&found->spatial.bounds, &plane.spatial.bounds, sizeof(struct index_box));
@@ -389,7 +361,6 @@ int main(void)
         cmocka_unit_test(containment_holds_what_the_policy_leaves),
         cmocka_unit_test(impossible_definitions_are_refused),
         cmocka_unit_test(a_set_serves_what_is_in_it),
-        cmocka_unit_test(common_values_are_known),
         cmocka_unit_test(damaged_rows_are_refused),
         cmocka_unit_test(specs_read_back),
         cmocka_unit_test(spatial_indexes_are_on_boxes),
