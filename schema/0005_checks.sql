@@ -46,7 +46,7 @@ begin
         select orrery.digest_format(count(*), sum(orrery.digest_half(h, 1)), sum(orrery.digest_half(h, 17)))
         from (select md5(row(i.pk, i.id, i.rid, i.etag, i.ts, i.ttl, i.origin, i.lsn, i.op >= 3, i.body)::text) as h
               from (select distinct on (l.pk, l.id) l.* from orrery.%I l
-                    where l.range_id = $1 %s
+                    where l.range_id = $1 and l.op < 5 %s
                     order by l.pk, l.id, %s l.seq desc) i
               join orrery.ranges g on g.range_id = i.range_id
               where not (i.op >= 3 and i.ts <= g.purged_ts)) x$sql$, log, known,

@@ -174,6 +174,8 @@ $$;
 -- does not cover, stops the call: status 'waits', and what came before it is applied. status 'epoch': the sender accepted
 -- p_epoch, this region a later one (rule 2.5); 'state': the range takes nothing. Nothing was done then. 'own': an entry
 -- of this region's own that it does not have, so it was rolled back (rule 1.3).
+-- A marker of an epoch (op 5) changes what the range is, and no item. An entry of a retired origin beyond its cut comes to the
+-- log alone (rule 5.6): the hub decides what becomes of it.
 -- Contexts are texts of bigint[], because arrays of arrays cannot differ in length. doc: null where it is body.
 create function orrery.apply(
     p_range bigint, p_epoch bigint, p_origin smallint[], p_lsn bigint[], p_index integer[], p_entry_epoch bigint[],
@@ -190,7 +192,9 @@ declare
     now_at   bigint[];  -- the vector as entries move it
     context  bigint[];
     seqs     bigint[] := array_fill(null::bigint, array[cardinality(p_lsn)]);
-    latest   bigint[];  -- of seqs, the last one of each item
+    shown    bigint[];  -- of seqs, those that items may show: no markers, nothing beyond a cut
+    latest   bigint[];  -- of these, the last one of each item
+    cuts     bigint[];  -- how far the history of retired origins goes
     is_plain boolean;
 begin
     perform orrery.range_lock(p_range);
@@ -206,6 +210,8 @@ begin
 
     -- 1. Which entries are next (rules 2.1, 2.3).
     now_at := r.vector;
+    shown := seqs;
+    cuts := orrery.range_cuts(p_range);
     for j in 1 .. cardinality(p_lsn) loop
         while cardinality(now_at) < p_origin[j] loop
             now_at := now_at || 0::bigint;
@@ -231,6 +237,11 @@ begin
         taken := j;
         applied := applied + 1;
         seqs[j] := r.seq + applied;
+        if p_op[j] = 5 then
+            cuts := orrery.cuts_with(cuts, p_body[j]::json -> 'cut');
+        elsif cuts[p_origin[j]] is null or p_lsn[j] <= cuts[p_origin[j]] then
+            shown[j] := seqs[j];
+        end if;
     end loop;
     if applied = 0 then
         return;
@@ -250,14 +261,15 @@ begin
               window w as (partition by y.seq is null, y.pk, y.id order by y.seq)) x
         left join lateral (select * from orrery.%I i where i.range_id = $1 and i.pk = x.pk and i.id = x.id limit 1) i on true$sql$,
         items)
-    using p_range, seqs, p_origin, p_lsn, p_pk, p_id, p_context into is_plain, latest;
+    using p_range, shown, p_origin, p_lsn, p_pk, p_id, p_context into is_plain, latest;
 
     -- 3. The log, with the version that each entry replaces here.
     execute format($sql$
         insert into orrery.%1$I
             (range_id, seq, lsn, epoch, rid, ts, prev_lsn, prev_seq, etag, ttl, index, origin, op, pk, id, context, rank, body)
         select g.range_id, x.seq, x.lsn, x.epoch, x.rid, x.ts,
-               case when x.op > 1 then coalesce(x.lsn_before, i.lsn) end, case when x.op > 1 then coalesce(x.seq_before, i.seq) end,
+               case when x.op between 2 and 4 then coalesce(x.lsn_before, i.lsn) end,
+               case when x.op between 2 and 4 then coalesce(x.seq_before, i.seq) end,
                x.etag, x.ttl, x.index, x.origin, x.op, x.pk, x.id, x.context::bigint[], x.rank, x.body
         from orrery.ranges g
         cross join (select y.*, lag(y.seq) over w as seq_before, lag(y.lsn) over w as lsn_before
@@ -292,8 +304,8 @@ begin
         end if;
     else
         for j in 1 .. cardinality(p_lsn) loop
-            if seqs[j] is not null then
-                perform orrery.apply_one(p_range, seqs[j], coalesce(p_doc[j], p_body[j])::jsonb,
+            if shown[j] is not null then
+                perform orrery.apply_one(p_range, shown[j], coalesce(p_doc[j], p_body[j])::jsonb,
                     array(select c.key from unnest(p_claim_op, p_claim_key) c(op, key) where c.op = j),
                     array(select c.value from unnest(p_claim_op, p_claim_value) c(op, value) where c.op = j));
             end if;
@@ -304,5 +316,13 @@ begin
     seq := r.seq + applied;
     vector := now_at;
     update orrery.ranges g set seq = apply.seq, vector = apply.vector where g.range_id = p_range;
+    if 5 = any (p_op) then
+        for j in 1 .. cardinality(p_lsn) loop
+            if p_op[j] = 5 and seqs[j] is not null then
+                perform orrery.marker_take(p_range, p_body[j]::json);
+            end if;
+        end loop;
+        select g.epoch from orrery.ranges g where g.range_id = p_range into epoch;
+    end if;
 end
 $$;

@@ -454,11 +454,26 @@ static bool settle(struct config *config, struct fault *fault)
     return config->command == CONFIG_UP || settle_ports(config, fault);
 }
 
+static bool check_action(const char *action, struct fault *fault)
+{
+    static const char *const known[] = {"digest", "status", "failover", "offline", "online",
+                                        "add",    "remove", "level",    "mode",    "priority"};
+
+    for (size_t i = 0; i < ARRAY_LEN(known); i++) {
+        if (strcmp(action, known[i]) == 0)
+            return true;
+    }
+    return fault_set(fault, 400, SUB_NONE,
+                     "unknown action \"%.*s\"; digest, status, failover, offline, online, add, "
+                     "remove, level, mode and priority are known",
+                     FAULT_QUOTE(slice_from_text(action)));
+}
+
 /* What comes behind the command; each command says how many it takes. */
 static bool check_arguments(const struct config *config, struct fault *fault)
 {
     int least = config->command == CONFIG_SIGN ? 2 : config->command == CONFIG_ACCOUNT ? 1 : 0;
-    int most = config->command == CONFIG_HELP ? 1 : least;
+    int most = config->command == CONFIG_HELP ? 1 : config->command == CONFIG_ACCOUNT ? 2 : least;
     const struct command *command = command_find(config->command);
 
     if (config->arguments_count > most)
@@ -469,10 +484,7 @@ static bool check_arguments(const struct config *config, struct fault *fault)
                          command->arguments);
     if (config->command == CONFIG_HELP)
         return true;
-    if (config->command == CONFIG_ACCOUNT && strcmp(config->arguments[0], "digest") != 0)
-        return fault_set(fault, 400, SUB_NONE, "unknown action \"%.*s\"; \"digest\" is known",
-                         FAULT_QUOTE(slice_from_text(config->arguments[0])));
-    return true;
+    return config->command != CONFIG_ACCOUNT || check_action(config->arguments[0], fault);
 }
 
 static bool read_command(struct config *config, int argc, char **argv, struct fault *fault)

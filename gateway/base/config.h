@@ -24,7 +24,7 @@
 #include <stddef.h>
 #include <stdio.h>
 
-#define CONFIG_SETTINGS_MAX 64
+#define CONFIG_SETTINGS_MAX 96
 #define CONFIG_ARGUMENTS_MAX 4
 #define CONFIG_REGIONS_MAX 5
 #define CONFIG_PEERS_MAX 16
@@ -125,11 +125,15 @@ struct config {
     size_t max_wal_bytes;
 
     /* sign, account */
-    const char *key;       /* base64; NULL when not given */
-    const char *endpoint;  /* sign --curl: URL before the path */
-    const char *date;      /* sign: RFC 1123 text; NULL: now */
-    bool is_curl;          /* sign: print a whole command */
-    const char *container; /* account digest: database/container; NULL: all */
+    const char *key;         /* base64; NULL when not given */
+    const char *endpoint;    /* sign --curl: URL before the path */
+    const char *date;        /* sign: RFC 1123 text; NULL: now */
+    bool is_curl;            /* sign: print a whole command */
+    const char *container;   /* account digest: database/container; NULL: all */
+    const char *failover_to; /* account failover: region; NULL: the first that can */
+    bool is_forced, accepts_loss;
+    bool is_watched;
+    int bounded_versions, bounded_s; /* account level BoundedStaleness; 0: as they are */
 
     /* As given; the settled form is above. */
     const char *config_file;

@@ -75,6 +75,9 @@ static const struct route table[] = {
     {PATH_OFFER, METHOD_PUT, ROUTE_WRITE, offers_replace, "offers.replace"},
     {PATH_PULL, METHOD_POST, ROUTE_PEER, exchange_pull, "regions.pull"},
     {PATH_BEAT, METHOD_POST, ROUTE_PEER, levels_beat, "regions.beat"},
+    {PATH_TOPOLOGY, METHOD_GET, ROUTE_PEER, epochs_read, "topology.read"},
+    {PATH_EPOCH, METHOD_POST, ROUTE_PEER, epochs_answer, "topology.epoch"},
+    {PATH_CHANGE, METHOD_POST, ROUTE_PEER, epochs_change, "topology.change"},
 };
 
 static const char *const method_names[METHOD_COUNT] = {"GET", "POST", "PUT", "PATCH", "DELETE"};

@@ -1,10 +1,12 @@
-/* orrery account digest: one line per range, and whether anything is wrong. */
+/* orrery account digest: one line per range, and whether anything is wrong. Its other words:
+ * topology.c. */
 #include "program/program.h"
 
 #include "store/digest.h"
 #include "store/schema.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "base/banned.h"
 
@@ -33,6 +35,8 @@ int account_run(const struct config *config)
     struct fault fault = {0};
     const char *message;
 
+    if (strcmp(config->arguments[0], "digest") != 0)
+        return topology_run(config);
     if (config->database_url == NULL) {
         program_fail("\"account digest\" needs --database URL");
         return PROGRAM_USAGE;

@@ -18,8 +18,11 @@ int migrate_run(const struct config *config);
 /* orrery sign METHOD PATH */
 int sign_run(const struct config *config);
 
-/* orrery account digest */
+/* orrery account digest, and the words of topology_run */
 int account_run(const struct config *config);
+
+/* orrery account status, failover, offline, … */
+int topology_run(const struct config *config);
 
 /* orrery up; environment as for config_read */
 int up_run(const struct config *config, char **environment);

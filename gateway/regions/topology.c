@@ -236,6 +236,11 @@ static bool take_region_member(struct topology_region *region, struct slice name
         return take_ordinal(&region->ordinal, value, name, fault);
     if (json_string_equals(name, SLICE_LITERAL("name")))
         return take_text(&region->name, value, name, arena, fault);
+    if (json_string_equals(name, SLICE_LITERAL("lost")) && region->state == REGION_RETIRED &&
+        (json_type(value) == JSON_TRUE || json_type(value) == JSON_FALSE)) {
+        region->is_lost = json_type(value) == JSON_TRUE;
+        return true;
+    }
     if (!json_string_equals(name, SLICE_LITERAL("state")) || region->state == REGION_RETIRED ||
         !take_choice(&choice, state_names, REGION_RETIRED, value, name, fault))
         return wrong(fault, name);
@@ -347,6 +352,8 @@ static void print_region(struct buf *out, const struct topology_region *region, 
     buf_append_json_string(out, region->name);
     if (region->state != REGION_RETIRED)
         buf_printf(out, ",\"state\":\"%s\"", state_names[region->state]);
+    if (region->is_lost)
+        buf_append_text(out, ",\"lost\":true");
     buf_append_char(out, '}');
 }
 

@@ -4,7 +4,7 @@
  * {"account":"orrery","epoch":257,"mode":"single","hub":1,"level":"Session",
  *  "bounded":{"versions":100000,"seconds":300},
  *  "regions":[{"ordinal":1,"name":"West US","state":"online"}, …],
- *  "retired":[{"ordinal":4,"name":"Brazil South"}]}
+ *  "retired":[{"ordinal":4,"name":"Brazil South","lost":true}]}
  *
  * Regions stand in the order of their priority for failover. Where a region is reached is no part
  * of it: that may change without an epoch (--peers). Source: replication rules, sections 1 and 5.
@@ -49,6 +49,7 @@ struct topology_region {
     unsigned ordinal; /* 1…255 */
     struct slice name;
     enum topology_region_state state;
+    bool is_lost; /* retired by a forced failover: it may come back, under another ordinal */
 };
 
 struct topology {

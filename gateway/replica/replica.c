@@ -1,6 +1,7 @@
 #include "replica/replica.h"
 
 #include "replica/beat.h"
+#include "replica/failover.h"
 #include "replica/puller.h"
 
 #include <stdlib.h>
@@ -13,9 +14,11 @@ bool replica_start(struct replica *replica, const struct config *config, struct 
     *replica = (struct replica){.config = config, .loop = loop, .store = store, .peers = peers};
     replica->puller = calloc(1, sizeof(*replica->puller));
     replica->beats = calloc(1, sizeof(*replica->beats));
-    if (replica->puller == NULL || replica->beats == NULL)
+    replica->failover = calloc(1, sizeof(*replica->failover));
+    if (replica->puller == NULL || replica->beats == NULL || replica->failover == NULL)
         return false;
     beats_start(replica->beats, replica);
+    failover_start(replica->failover, replica);
     return puller_start(replica->puller, replica);
 }
 
@@ -25,6 +28,8 @@ void replica_stop(struct replica *replica)
         puller_stop(replica->puller);
     if (replica->beats != NULL)
         beats_stop(replica->beats);
+    if (replica->failover != NULL)
+        failover_stop(replica->failover);
 }
 
 void replica_finish(struct replica *replica)
@@ -37,4 +42,6 @@ void replica_finish(struct replica *replica)
     free(replica->beats);
     replica->puller = NULL;
     replica->beats = NULL;
+    free(replica->failover);
+    replica->failover = NULL;
 }

@@ -12,6 +12,7 @@
 #include "store/store.h"
 
 struct beats;
+struct failover;
 struct puller;
 
 struct replica {
@@ -19,8 +20,9 @@ struct replica {
     struct loop *loop;
     struct store *store;
     struct peers *peers;
-    struct puller *puller; /* takes entries from other regions */
-    struct beats *beats;   /* keeps leases */
+    struct puller *puller;     /* takes entries from other regions */
+    struct beats *beats;       /* keeps leases */
+    struct failover *failover; /* changes of the topology */
 };
 
 /* Begin. Everything is borrowed and outlives the replica. False without memory; replica_finish is

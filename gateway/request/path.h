@@ -24,6 +24,9 @@
     ROW(PATH_FAULTS, "/_orrery/faults", "")                                                \
     ROW(PATH_PULL, "/_orrery/pull", "")                                                    \
     ROW(PATH_BEAT, "/_orrery/beat", "")                                                    \
+    ROW(PATH_TOPOLOGY, "/_orrery/topology", "")                                            \
+    ROW(PATH_EPOCH, "/_orrery/epoch", "")                                                  \
+    ROW(PATH_CHANGE, "/_orrery/change", "")                                                \
     ROW(PATH_DATABASES, "/dbs", "dbs")                                                     \
     ROW(PATH_DATABASE, "/dbs/{db}", "dbs")                                                 \
     ROW(PATH_CONTAINERS, "/dbs/{db}/colls", "colls")                                       \

@@ -23,6 +23,7 @@ op_step permissions_create, permissions_list, permissions_read, permissions_repl
     permissions_delete;
 op_step keys_create, keys_list, keys_fetch, keys_replace; /* client encryption keys */
 op_step exchange_pull, levels_beat;                       /* of a gateway of another region */
+op_step epochs_read, epochs_answer, epochs_change;
 op_step offers_list, offers_query, offers_read, offers_replace;
 
 #endif

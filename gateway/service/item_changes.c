@@ -163,7 +163,8 @@ static const char full_sql[] =
     "select l.seq, l.origin, l.lsn, f.rid, l.etag, l.ts, l.body, l.op, l.id, l.prev_lsn, "
     "p.rid as prev_rid, p.etag as prev_etag, p.ts as prev_ts, p.body as prev_body "
     "from (%s) l left join lateral ("
-    "select i.rid from (select l.rid, l.ts, l.pk) i where $8 > 0 and i.ts >= $5%s) f on true "
+    "select i.rid from (select l.rid, l.ts, l.pk) i where $8 > 0 and l.op < 5 and i.ts >= $5%s) f "
+    "on true "
     "left join lateral (select p.rid, p.etag, p.ts, p.body from orrery.log_%u p "
     "where p.range_id = r.range_id and p.seq = l.prev_seq and f.rid is not null limit 1) p on true";
 

@@ -164,6 +164,7 @@ enum store_statement {
     STATEMENT_EXCHANGE_DEFINITION,
     STATEMENT_CLAIM_TAKE,
     STATEMENT_CLAIM_DROP,
+    STATEMENT_EPOCHS,
     STATEMENT_OTHER /* first of those in metadata.c and feeds.c */
 };
 

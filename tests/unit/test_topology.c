@@ -15,7 +15,7 @@ static const char three[] =
     "{\"ordinal\":3,\"name\":\"West US\",\"state\":\"online\"},"
     "{\"ordinal\":2,\"name\":\"East US\",\"state\":\"online\"},"
     "{\"ordinal\":5,\"name\":\"North Europe\",\"state\":\"offline\"}],"
-    "\"retired\":[{\"ordinal\":1,\"name\":\"West US\"}]}";
+    "\"retired\":[{\"ordinal\":1,\"name\":\"West US\",\"lost\":true}]}";
 
 struct reading {
     struct arena arena;

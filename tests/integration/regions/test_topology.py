@@ -4,7 +4,7 @@ import json
 import subprocess
 
 import pytest
-from support.account import Account
+from support.account import Account, wait_for
 from support.gateway import environment, migrate, program
 from support.postgres import Postgres
 
@@ -95,6 +95,81 @@ def test_with_several_writers_items_are_written_everywhere_and_definitions_at_th
     refused(ask(other, "POST", "/dbs/d/colls/c/docs", {"id": "1"}, **JSON), 403, 3)
     refused(ask(other, "POST", "/dbs/nothing/colls/c/docs", {"id": "1"}, **JSON, **TENTATIVE), 404, 1003)
     assert ask(hub, "POST", "/dbs", {"id": "d"}).status == 201
+
+
+# ---- changes ----
+
+
+def change(account, *words, region=1):
+    done = account.command(*words, region=region)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def everywhere(account, of, value):
+    """The account document is the same in every region, as soon as all were told."""
+    def different():
+        found = {region.name: of(ask(region, "GET", "/").json) for region in account.regions}
+        return None if all(one == value for one in found.values()) else f"{found}, not {value}"
+    wait_for(different, 1)
+
+
+@pytest.fixture(scope="module")
+def changing():
+    with Account(regions=3, args=["--lease-ms", "1000"]) as running:
+        yield running
+
+
+def test_every_change_is_an_epoch_known_everywhere(changing):
+    change(changing, "level", "BoundedStaleness", "--versions", "50", "--seconds", "7")
+    everywhere(changing, lambda d: d["userConsistencyPolicy"], {
+        "defaultConsistencyLevel": "BoundedStaleness", "maxStalenessPrefix": 50, "maxIntervalInSeconds": 7})
+    change(changing, "level", "Session", region=2)
+    everywhere(changing, lambda d: d["userConsistencyPolicy"]["defaultConsistencyLevel"], "Session")
+    change(changing, "offline", "northeurope", region=3)
+    everywhere(changing, lambda d: names(d["readableLocations"]), ["West US", "East US"])
+    answer = ask(changing.region(3), "GET", "/dbs")
+    refused(answer, 403, 1008)
+    change(changing, "online", "North Europe")
+    everywhere(changing, lambda d: names(d["readableLocations"]), ["West US", "East US", "North Europe"])
+    assert ask(changing.region(3), "GET", "/dbs").status == 200
+    change(changing, "priority", "North Europe,East US,West US")
+    everywhere(changing, lambda d: (names(d["writableLocations"]), names(d["readableLocations"])),
+               (["West US"], ["North Europe", "East US", "West US"]))
+    change(changing, "mode", "multi")
+    everywhere(changing, lambda d: (d["enableMultipleWriteLocations"], names(d["writableLocations"])),
+               (True, ["West US", "North Europe", "East US"]))
+    change(changing, "mode", "single")
+    rows = changing.region(1).sql("select count(*), min(epoch % 256), max(epoch / 256) from orrery.topology")
+    assert rows == [(8, 1, 8)]
+    # Every epoch began with a marker in the log of range 0.
+    assert changing.region(1).sql("select op, epoch from orrery.log_0 order by seq") == [
+        (5, 256 * n + 1) for n in range(2, 9)]
+
+
+@pytest.mark.parametrize("words, said", [
+    (["failover", "--to", "Mars"], "no region \"Mars\""), (["failover", "--to", "West US"], "the hub already"),
+    (["offline", "West US"], "fail over first"), (["online", "East US"], "not offline"), (["remove", "West US"], "is the hub"),
+    (["add", "EAST US"], "already"), (["add", "Japan East"], "--peers"), (["level", "Session"], "already"),
+    (["mode", "single"], "already"), (["priority", "West US"], "all 3 regions"),
+])
+def test_what_cannot_be_is_refused_and_changes_nothing(changing, words, said):
+    before = [region.sql("select epoch, state from orrery.topology order by 1") for region in changing.regions]
+    done = changing.command(*words, region=2)
+    assert done.returncode == 1 and said in done.stderr, done
+    assert before == [region.sql("select epoch, state from orrery.topology order by 1") for region in changing.regions]
+
+
+def test_too_few_regions_cannot_change_the_account(changing):
+    changing.region(2).gateways[0].kill9()
+    changing.region(3).gateways[0].kill9()
+    try:
+        done = changing.command("level", "Eventual")
+        assert done.returncode == 1 and "only 1 of the 2 regions" in done.stderr, done
+        assert changing.region(1).sql("select closed_for from orrery.region_self") == [(None,)]
+    finally:
+        changing.region(2).start()
+        changing.region(3).start()
 
 
 # ---- the start ----
