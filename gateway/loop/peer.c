@@ -50,7 +50,8 @@ struct peer_call {
     struct list place; /* in peers->running */
     struct gather *gather;
     enum call_stage stage;
-    struct peer_link link;
+    struct peer_way way_there;
+    peer_way_back *way_back;
     struct loop_timer timer; /* of the other stages */
     struct handle *handle;
     struct peer_answer answer;
@@ -179,14 +180,18 @@ static void call_lose(struct peer_call *call)
 /* The answer is here, or why there is none: let it wait where it must. */
 static bool call_keep(struct peers *peers, struct peer_call *call)
 {
-    if (call->link.loses_answer)
+    struct peer_way way = {0};
+
+    if (call->way_back != NULL)
+        call->way_back(&way, call->tag);
+    if (way.is_lost)
         call_lose(call);
-    if (call->link.answer_ms <= 0)
+    if (way.delay_ms <= 0)
         return false;
     call->stage = CALL_KEPT;
     list_append(&peers->running, &call->place);
     peers->calls++;
-    loop_timer_arm(peers->loop, &call->timer, call->link.answer_ms);
+    loop_timer_arm(peers->loop, &call->timer, way.delay_ms);
     return true;
 }
 
@@ -206,7 +211,7 @@ static void call_timer_fired(struct loop_timer *timer)
     struct peer_call *call = container_of(timer, struct peer_call, timer);
     struct peers *peers = call->gather->peers;
 
-    if (call->stage == CALL_HELD && !call->link.loses_request) {
+    if (call->stage == CALL_HELD && !call->way_there.is_lost) {
         call->stage = CALL_SENT;
         if (curl_multi_add_handle(peers->multi, call->handle->easy) == CURLM_OK)
             return;
@@ -436,8 +441,8 @@ static int held_ms(const struct peers *peers, const struct peer_request *request
 {
     int most = peers->options.connect_timeout_ms;
 
-    if (!request->link.loses_request)
-        return request->link.send_ms;
+    if (!request->way_there.is_lost)
+        return request->way_there.delay_ms;
     return timeout_ms < most ? (int) timeout_ms : most;
 }
 
@@ -455,11 +460,12 @@ static bool call_begin(struct peers *peers, struct peer_call *call,
 {
     int64_t left_ms = op_time_left_ms(call->gather->op);
     long timeout_ms = left_ms < request->timeout_ms ? (long) left_ms : request->timeout_ms;
-    long way_ms = timeout_ms - request->link.send_ms - request->link.answer_ms;
+    long way_ms = timeout_ms - request->way_there.delay_ms;
 
     list_init(&call->place);
     loop_timer_init(&call->timer, call_timer_fired);
-    call->link = request->link;
+    call->way_there = request->way_there;
+    call->way_back = request->way_back;
     call->body_max_bytes = request->body_max_bytes;
     call->tag = request->tag;
     call->handle = handle_take(peers);

@@ -42,13 +42,16 @@ struct peers {
 };
 
 /*
- * A disturbed link, in both directions of one call. What is lost is noticed as a connection that
- * cannot be made is. Zero: undisturbed.
+ * What a disturbed link does to a request or an answer. What is lost is noticed as a connection
+ * that cannot be made is. Zero: undisturbed.
  */
-struct peer_link {
-    int send_ms, answer_ms; /* how long request and answer are on their way besides */
-    bool loses_request, loses_answer;
+struct peer_way {
+    int delay_ms; /* how long it is on its way besides */
+    bool is_lost;
 };
+
+/* What happens to an answer that is here now; the way is undisturbed unless it is changed. */
+typedef void peer_way_back(struct peer_way *way, void *tag);
 
 struct peer_request {
     const char *url; /* http or https; borrowed until the call is made */
@@ -59,7 +62,8 @@ struct peer_request {
     const char *const *headers; /* "name: value", NULL at the end; borrowed until the call is made,
                                    NULL for none */
     void *tag;                  /* the asker's, for peer_tag */
-    struct peer_link link;
+    struct peer_way way_there;
+    peer_way_back *way_back; /* NULL: undisturbed. Its delay is not part of the timeout */
 };
 
 struct peer_answer {

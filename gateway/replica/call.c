@@ -61,6 +61,15 @@ static const char *sign(struct arena *arena, bool is_get, const char *date)
     return kept;
 }
 
+/* A request may be held for long: what happens to its answer is decided when it comes. */
+static void way_back(struct peer_way *way, void *tag)
+{
+    const struct call_state *state = tag;
+    struct link_verdict verdict = faults_of_message(state->ordinal, regions_current()->self);
+
+    *way = (struct peer_way){.delay_ms = (int) verdict.delay_ms, .is_lost = verdict.is_lost};
+}
+
 enum op_next replica_call(struct peers *peers, struct op *op, const struct replica_request *request,
                           op_step *next)
 {
@@ -91,16 +100,20 @@ enum op_next replica_call(struct peers *peers, struct op *op, const struct repli
         .headers = headers,
         .tag = state};
     struct peer_request twice[2];
-    bool is_duplicated = false;
+    struct link_verdict verdict = {0};
     if (state == NULL || headers[0] == NULL || headers[1] == NULL || call.url == NULL) {
         fault_set_oom(&op->fault);
         return OP_FAILED;
     }
     *state = (struct call_state){.next = next, .ordinal = request->ordinal};
-    if (!request->passes_faults)
-        call.link = faults_of_call(regions_current()->self, request->ordinal, &is_duplicated);
+    if (!request->passes_faults) {
+        verdict = faults_of_message(regions_current()->self, request->ordinal);
+        call.way_there =
+            (struct peer_way){.delay_ms = (int) verdict.delay_ms, .is_lost = verdict.is_lost};
+        call.way_back = way_back;
+    }
     twice[0] = twice[1] = call;
-    return peer_ask_all(peers, op, twice, is_duplicated ? 2 : 1, call_answered);
+    return peer_ask_all(peers, op, twice, verdict.is_duplicated ? 2 : 1, call_answered);
 }
 
 static enum op_next call_answered(struct op *op)

@@ -155,26 +155,18 @@ unsigned faults_list(struct fault_rule out[FAULTS_MAX])
 
 /* ---- acting ---- */
 
-struct peer_link faults_of_call(unsigned from, unsigned to, bool *is_duplicated)
+struct link_verdict faults_of_message(unsigned from, unsigned to)
 {
-    struct link_verdict there = {0}, back = {0};
+    struct link_verdict verdict = {0};
 
-    *is_duplicated = false;
     if (!atomic_load_explicit(&has_links, memory_order_relaxed))
-        return (struct peer_link){0};
+        return verdict;
     pthread_mutex_lock(&lock);
-    link_decide(latencies, latency_count, from, to, &there);
-    link_decide(latencies, latency_count, to, from, &back);
-    for (unsigned i = 0; i < rule_count; i++) {
-        link_decide(links[i], directions(&rules[i]), from, to, &there);
-        link_decide(links[i], directions(&rules[i]), to, from, &back);
-    }
+    link_decide(latencies, latency_count, from, to, &verdict);
+    for (unsigned i = 0; i < rule_count; i++)
+        link_decide(links[i], directions(&rules[i]), from, to, &verdict);
     pthread_mutex_unlock(&lock);
-    *is_duplicated = there.is_duplicated || back.is_duplicated;
-    return (struct peer_link){.send_ms = (int) there.delay_ms,
-                              .answer_ms = (int) back.delay_ms,
-                              .loses_request = there.is_lost,
-                              .loses_answer = back.is_lost};
+    return verdict;
 }
 
 bool faults_pause(void)

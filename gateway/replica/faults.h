@@ -8,7 +8,6 @@
 #ifndef ORRERY_REPLICA_FAULTS_H
 #define ORRERY_REPLICA_FAULTS_H
 
-#include "loop/peer.h"
 #include "regions/fault_rule.h"
 
 #define FAULTS_MAX 64
@@ -34,8 +33,8 @@ unsigned faults_remove(const char *id);
 /* Copy all of them, the oldest first; how many. */
 unsigned faults_list(struct fault_rule rules[FAULTS_MAX]);
 
-/* What happens to a call from one region to another and to its answer. */
-struct peer_link faults_of_call(unsigned from, unsigned to, bool *is_duplicated);
+/* What happens to a message from one region to another, now. */
+struct link_verdict faults_of_message(unsigned from, unsigned to);
 
 /* Does this region rest: take nothing from other regions? */
 bool faults_pause(void);

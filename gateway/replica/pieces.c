@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/testpoint.h"
 #include "model/item.h"
+#include "replica/faults.h"
 #include "store/metadata.h"
 #include "store/progress.h"
 #include "store/sqlstate.h"
@@ -316,6 +317,8 @@ void pieces_flush(struct puller *puller)
 {
     struct pgio *io;
 
+    if (faults_pause())
+        return; /* the clock of the puller looks again */
     while (!list_is_empty(&puller->waiting) && (io = store_pool_idle(&puller->pool)) != NULL) {
         struct piece *piece = list_entry(list_pop(&puller->waiting), struct piece, place);
         if (pgio_send(io, &piece->call, &piece->statement, &piece->params, piece->done))

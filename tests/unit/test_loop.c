@@ -393,7 +393,7 @@ static int end_peers(void **state)
 static const char *paths[8];
 static unsigned paths_count;
 static int timeout_ms, port;
-static struct peer_link links[8];
+static struct peer_way ways_there[8], ways_back[8];
 static struct seen {
     unsigned status;
     char body[32], error[128];
@@ -413,6 +413,11 @@ static enum op_next step_seen(struct op *op)
     return OP_DONE;
 }
 
+static void come_back(struct peer_way *way, void *tag)
+{
+    *way = *(const struct peer_way *) tag;
+}
+
 static enum op_next step_ask(struct op *op)
 {
     struct peer_request requests[8];
@@ -422,7 +427,9 @@ static enum op_next step_ask(struct op *op)
             .url = arena_printf(&op->arena, "http://127.0.0.1:%d%s", port, paths[i]),
             .timeout_ms = timeout_ms,
             .body_max_bytes = 500,
-            .link = links[i]};
+            .tag = &ways_back[i],
+            .way_there = ways_there[i],
+            .way_back = come_back};
     return peer_ask_all(&peers, op, requests, paths_count, step_seen);
 }
 
@@ -434,7 +441,8 @@ static void ask(const char *path, const char *path2, const char *path3)
     paths_count = path3 != NULL ? 3 : path2 != NULL ? 2 : 1;
     timeout_ms = 5000;
     port = server.port;
-    memset(links, 0, sizeof(links));
+    memset(ways_there, 0, sizeof(ways_there));
+    memset(ways_back, 0, sizeof(ways_back));
 }
 
 static void run_to_answer(int64_t deadline_ms)
@@ -547,9 +555,8 @@ static void a_disturbed_link_delays_both_ways(void **state)
 {
     (void) state;
     ask("/ok", "/ok", "/ok");
-    links[0].send_ms = 150;
-    links[1].answer_ms = 150;
-    links[2] = (struct peer_link){.send_ms = 100, .answer_ms = 100};
+    ways_there[0].delay_ms = ways_back[1].delay_ms = 150;
+    ways_there[2].delay_ms = ways_back[2].delay_ms = 100;
     int64_t begun_ms = loop.now_ms;
     op_start(make_op(), step_ask, 10000);
     while (loop.now_ms - begun_ms < 90)
@@ -568,9 +575,8 @@ static void what_is_lost_is_an_error(void **state)
 {
     (void) state;
     ask("/ok", "/ok", "/ok");
-    links[0].loses_request = true;
-    links[1].loses_answer = true;
-    links[2] = (struct peer_link){.answer_ms = 50, .loses_answer = true};
+    ways_there[0].is_lost = ways_back[1].is_lost = true;
+    ways_back[2] = (struct peer_way){.delay_ms = 50, .is_lost = true};
     int64_t begun_ms = loop.now_ms;
     run_to_answer(10000);
     assert_true(loop.now_ms - begun_ms >= 500); /* as long as connecting may take */
@@ -588,7 +594,7 @@ static void a_delay_is_part_of_the_timeout(void **state)
     (void) state;
     ask("/hang", NULL, NULL);
     timeout_ms = 300;
-    links[0].send_ms = 150;
+    ways_there[0].delay_ms = 150;
     int64_t begun_ms = loop.now_ms;
     run_to_answer(10000);
     assert_true(loop.now_ms - begun_ms >= 300);
@@ -600,9 +606,9 @@ static void calls_on_their_way_are_told_of_the_end(void **state)
 {
     (void) state;
     ask("/ok", "/ok", "/ok");
-    links[0].send_ms = 100000;
-    links[1].answer_ms = 100000;
-    links[2].loses_request = true;
+    ways_there[0].delay_ms = 100000;
+    ways_back[1].delay_ms = 100000;
+    ways_there[2].is_lost = true;
     op_start(make_op(), step_ask, 10000);
     while (server.requests == 0 || peers.calls != 3)
         loop_turn(&loop, 10);

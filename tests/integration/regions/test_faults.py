@@ -253,3 +253,78 @@ def test_the_page_s_one_liners():
             assert "unreached" not in body or '"unreached":[]' in body
         with contextlib.closing(account.region(3).client()) as client:
             assert listed(client) == []
+
+
+# ---- what links do to replication ----
+
+def eventually(condition, what, timeout_s=20):
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} does not come true"
+        time.sleep(0.02)
+
+
+def arrives(clients, id, at, within_s=20):
+    """Seconds until an item that is written now at the hub is seen at a satellite."""
+    answer = write(clients[0], id=id)
+    begun = time.monotonic()
+    assert answer.status in (200, 201)
+    eventually(lambda: clients[at].get(f"/dbs/d/colls/c/docs/{id}", pk=["p"]).status == 200, f"{id} in region {at + 1}", within_s)
+    return time.monotonic() - begun
+
+
+def stays_away(clients, id, at, for_s=1.5):
+    assert write(clients[0], id=id).status in (200, 201)
+    deadline = time.monotonic() + for_s
+    while time.monotonic() < deadline:
+        assert clients[at].get(f"/dbs/d/colls/c/docs/{id}", pk=["p"]).status == 404
+        time.sleep(0.1)
+
+
+def test_a_region_that_rests_falls_behind(clients):
+    arrives(clients, "before-rest", 1)
+    order(clients[0], kind="pause", region="East US")
+    stays_away(clients, "rest", 1)
+    eventually(lambda: clients[2].get("/dbs/d/colls/c/docs/rest", pk=["p"]).status == 200, "the other region goes on")
+    order(clients[0], 200, kind="clear")
+    eventually(lambda: clients[1].get("/dbs/d/colls/c/docs/rest", pk=["p"]).status == 200, "it catches up")
+
+
+def test_a_cut_link_is_gone_round(clients):
+    """West US and East US do not hear each other; North Europe relays."""
+    order(clients[0], kind="link", **{"from": 1}, to=2, cut=True)
+    arrives(clients, "round", 1)
+
+
+def test_a_region_that_is_cut_off_gets_nothing_until_it_is_healed(clients):
+    order(clients[0], kind="link", **{"from": "East US"}, cut=True)
+    stays_away(clients, "cut-off", 1)
+    assert arrives(clients, "not-cut-off", 2) < 5
+    order(clients[0], 200, kind="clear")
+    eventually(lambda: clients[1].get("/dbs/d/colls/c/docs/cut-off", pk=["p"]).status == 200, "it catches up")
+
+
+@pytest.mark.parametrize("direction", [{"from": 1, "to": 2}, {"from": 2, "to": 1}])
+def test_one_way_is_enough_to_stop_a_pull(clients, direction):
+    """Without requests nothing is sent, and without answers nothing arrives."""
+    order(clients[0], kind="link", **{"from": 3}, to=2, cut=True)
+    order(clients[0], kind="link", **direction, oneWay=True, cut=True)
+    stays_away(clients, f"one-way-{direction['from']}", 1)
+
+
+def test_a_delay_is_seen(clients):
+    quick = min(arrives(clients, f"quick-{n}", 1) for n in range(3))
+    order(clients[0], kind="link", delayMs=400)
+    slow = min(arrives(clients, f"slow-{n}", 1) for n in range(3))
+    assert quick < 0.3 and slow >= 0.4, (quick, slow)
+
+
+def test_a_bad_line_loses_nothing(account, clients):
+    order(clients[0], kind="link", delayMs=5, jitterMs=20, drop=0.15, duplicate=0.3, reorder=0.3, seed=11)
+    for n in range(60):
+        assert write(clients[0], id=f"bad-line-{n % 20}", n=n).status in (200, 201)
+    account.wait_converged(60)
+    order(clients[0], 200, kind="clear")
+    account.check()
+    for client in clients:
+        assert client.get("/dbs/d/colls/c/docs/bad-line-19", pk=["p"]).json["n"] == 59
