@@ -167,7 +167,7 @@ const struct setting settings[] = {
     {"to", NULL, SETTING_TEXT, ACCOUNT, AT(failover_to), NULL, 0, 0, NULL, config_check_region, "REGION",
      "failover: the region that becomes the hub; default: the first by priority that can"},
     {"force", NULL, SETTING_SWITCH, ACCOUNT, AT(is_forced), NULL, 0, 0, NULL, NULL, NULL,
-     "failover, remove: without the region that is lost; what it has not shipped comes back as conflicts when it returns"},
+     "failover, remove: without the region that is lost; what it has not shipped stays in its own PostgreSQL"},
     {"accept-loss", NULL, SETTING_SWITCH, ACCOUNT, AT(accepts_loss), NULL, 0, 0, NULL, NULL, NULL,
      "failover --force: even when too few regions answer to know all that was acknowledged; those that do not are given up"},
     {"versions", NULL, SETTING_NUMBER, ACCOUNT, AT(bounded_versions), "0", 0, INT32_MAX, NULL, NULL, "N",

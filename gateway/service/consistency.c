@@ -523,14 +523,16 @@ void consistency_append(struct buf *out, const struct call *call, const struct p
 void consistency_reply(struct call *call, const struct pkrange *range, int64_t epoch,
                        const int64_t *vector, size_t vector_len)
 {
-    uint32_t ordinal = regions_current()->self;
     struct buf text = {0};
+    int64_t lsn = 0;
 
     consistency_append(&text, call, range, epoch, vector, vector_len);
     if (!text.has_failed && text.len > 0)
         reply_header(&call->reply, "x-ms-session-token",
                      arena_copy(&call->op.arena, text.ptr, text.len));
     buf_finish(&text);
-    if (ordinal <= vector_len)
-        reply_header_i64(&call->reply, &call->op.arena, "lsn", vector[ordinal - 1]);
+    /* As in the middle of a session token: it grows with the vector, in every region. */
+    for (size_t i = 0; i < vector_len; i++)
+        lsn += vector[i];
+    reply_header_i64(&call->reply, &call->op.arena, "lsn", lsn);
 }
