@@ -8,6 +8,7 @@ import http.client
 import itertools
 import json
 import random
+import re
 import threading
 import time
 import urllib.parse
@@ -215,7 +216,8 @@ class Client:
         if answer and answer.status == 404 and answer.substatus == 0:
             return self.new("read", region, start, key=key)  # it tells that there was none
         if self.judge_write(op, answer, (204,)):
-            op.version = (region, int(answer.header("lsn")))
+            own = re.search(rf"#{region}=(\d+)", answer.header("x-ms-session-token"))
+            op.version = (region, int(own[1]))
         return op
 
     def batch(self, region, _, start):
