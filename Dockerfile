@@ -15,7 +15,7 @@ FROM debian:12-slim
 RUN apt-get update \
  && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
         ca-certificates libmicrohttpd12 libcjson1 libcurl3-gnutls libpq5 libgnutls30 libnettle8 \
-        libpcre2-8-0 libstemmer0d \
+        libpcre2-8-0 libstemmer0d libzstd1 \
  && rm -rf /var/lib/apt/lists/* \
  && useradd --system --create-home --home-dir /var/lib/orrery orrery
 COPY --from=build /src/build/orrery /usr/local/bin/orrery

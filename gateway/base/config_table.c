@@ -189,10 +189,15 @@ const struct command commands[] = {
     {SERVE, "serve", "", "serve one region on an existing PostgreSQL"},
     {MIGRATE, "migrate", "", "bring the schema of a database up to this program's version"},
     {SIGN, "sign", " METHOD PATH", "print the authorization headers of a request"},
-    {ACCOUNT, "account",
-     " digest|status|failover|offline R|online R|add R|remove R|level L|mode M|priority R,R",
-     "digest: do items and log of every range agree; all else: the account's regions, at one of "
-     "its gateways"},
+    {ACCOUNT, "account", " ACTION [WHAT]", "show, check and change an account and its regions",
+     "    digest               items and log of every range agree, or exit status 1\n"
+     "    status               the regions, as a gateway of the account (--endpoint) knows them\n"
+     "    failover             another region becomes the hub\n"
+     "    offline REGION, online REGION\n"
+     "    add REGION, remove REGION\n"
+     "    level LEVEL          the account's consistency level\n"
+     "    mode single|multi    one region takes writes, or all\n"
+     "    priority REGION,...  who becomes the hub first\n"},
     {CONFIG_HELP, "help", " [COMMAND]", "print this, or the options of a command"},
     {CONFIG_VERSION, "version", "", "print the version"},
 };

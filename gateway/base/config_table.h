@@ -49,6 +49,7 @@ struct command {
     const char *name;
     const char *arguments;
     const char *summary;
+    const char *details; /* lines below the summary, indented by 4; NULL for none */
 };
 
 extern const struct command commands[];

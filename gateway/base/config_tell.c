@@ -171,6 +171,8 @@ void config_print_help(FILE *out, enum config_command command)
     }
     fprintf(out, "usage: orrery %s [options]%s\n\n%s\n\n", found->name, found->arguments,
             found->summary);
+    if (found->details != NULL)
+        fprintf(out, "%s\n", found->details);
     for (size_t i = 0; i < settings_count; i++) {
         if ((settings[i].commands & command) != 0)
             print_setting(out, &settings[i]);
@@ -196,8 +198,10 @@ void config_print_markdown(FILE *out)
     for (size_t c = 0; c < commands_count; c++) {
         if ((commands[c].command & CONFIG_WORK) == 0)
             continue;
-        fprintf(out, "\n## orrery %s%s\n\n%s.\n\n| option | meaning |\n|---|---|\n",
-                commands[c].name, commands[c].arguments, commands[c].summary);
+        fprintf(out, "\n## orrery %s%s\n\n%s.\n\n%s%s| option | meaning |\n|---|---|\n",
+                commands[c].name, commands[c].arguments, commands[c].summary,
+                commands[c].details != NULL ? commands[c].details : "",
+                commands[c].details != NULL ? "\n" : "");
         for (size_t i = 0; i < settings_count; i++) {
             struct buf text = {0};
             if ((settings[i].commands & commands[c].command) == 0)
