@@ -171,7 +171,9 @@ static enum consistency_end check_token(const struct consistency *consistency, s
         return tell_losses(call, token, range->index, &state) ? CONSISTENCY_MET : CONSISTENCY_FAULT;
     if (!is_foreign(token, regions_current()->self, range->index, &state))
         return CONSISTENCY_WAITS;
-    fault_set(&call->op.fault, 400, SUB_NONE,
+    /* Not a 400: SDKs keep tokens by the container's name, and drop them on 404/1002 when it was
+     * made anew under that name. */
+    fault_set(&call->op.fault, 404, SUB_READ_SESSION_NOT_AVAILABLE,
               "the session token names changes of this region that it never made: it is of another "
               "container");
     return CONSISTENCY_FAULT;

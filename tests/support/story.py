@@ -33,7 +33,8 @@ def prepare(account):
 
 def log_of(region):
     """The log of the container that `prepare` made, as a region holds it."""
-    (table,), = region.sql("select relname from pg_class where relname ~ '^log_[1-9][0-9]*$'")
+    (table,), = region.sql("select format('log_%s', i.rid) from orrery.items_0 i"
+                           " where i.id = 'items' and i.pk between 'colls/' and 'colls0' and not i.deleted")
     rows = region.sql(f"select id, op, origin, lsn, context, (body::jsonb)->>'v' from orrery.{table} where op <> 5"
                       " order by range_id, seq")
     return Log(Version(key, None if op >= 3 else int(value), origin, lsn,

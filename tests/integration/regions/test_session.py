@@ -200,7 +200,7 @@ def test_a_malformed_token_is_refused_at_once(one, token):
 def test_a_token_of_another_container_is_refused_at_once(one):
     begun = time.monotonic()
     answer = one.read("0:257#9#1=9#2=0")
-    assert answer.status == 400 and "another container" in answer.json["message"]
+    assert answer.status == 404 and answer.substatus == 1002 and "another container" in answer.json["message"]
     assert time.monotonic() - begun < WAIT_MS / 1000
 
 

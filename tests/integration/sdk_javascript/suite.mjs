@@ -267,11 +267,11 @@ const scenarios = {
   async ttl() {
     const { container } = await database.containers.createIfNotExists(
       { id: "ttl", partitionKey: { paths: ["/pk"], version: 2 }, defaultTtl: -1 });
-    await container.items.create({ id: "short", pk: "p", ttl: 1 });
+    await container.items.create({ id: "short", pk: "p", ttl: 3 });
     await container.items.create({ id: "long", pk: "p", ttl: 3600 });
     await container.items.create({ id: "forever", pk: "p" });
     assert.equal((await container.item("short", "p").read()).statusCode, 200);
-    await new Promise((resolve) => setTimeout(resolve, 2500));
+    await new Promise((resolve) => setTimeout(resolve, 3500));
     assert.equal((await container.item("short", "p").read()).statusCode, 404);
     assert.equal((await container.item("long", "p").read()).statusCode, 200);
     assert.equal((await container.item("forever", "p").read()).statusCode, 200);
