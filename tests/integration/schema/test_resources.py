@@ -199,19 +199,21 @@ def test_drop_while_writing(open_connection, metadata, database):
     while len(seen) < 50:
         stop.wait(0.01)
     assert drop(metadata, b"colls/%d" % database[1], "c").status == 204
-    mark = len(seen) + 3  # those that were under way
+    mark = len(seen)
     while len(seen) < mark + 20:
         stop.wait(0.01)
     assert open_connection().execute("select orrery.container_reap(100)").fetchone()[0] >= 1
-    mark_reaped = len(seen) + 3
+    mark_reaped = len(seen)
     while len(seen) < mark_reaped + 20:
         stop.wait(0.01)
     stop.set()
     for thread in threads:
         thread.join()
     assert set(seen[:50]) == {201}
-    assert set(seen[mark:mark + 10]) <= {410, "42P01", "42883"}
-    assert set(seen[mark_reaped:]) <= {"42P01", "42883"}
+    assert set(seen[mark:]) <= {201, 410, "42P01", "42883"}
+    # what each thread had under way, however late it tells
+    assert seen[mark:].count(201) <= len(threads)
+    assert seen[mark_reaped:].count(410) + seen[mark_reaped:].count(201) <= len(threads)
 
 
 def test_the_log_grows_by_partitions(connection, make_range):

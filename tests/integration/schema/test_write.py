@@ -248,6 +248,9 @@ def test_wrong_epoch_state_or_range(connection, range_):
     assert range_.one(Op(CREATE, "b"), epoch=None).status == 201
     assert gone(Range(connection, range_.number, index=9).one(Op(CREATE, "a")))
     connection.execute("update orrery.ranges set state = 'read-only' where range_id = %s", [range_.id])
+    row = range_.one(Op(CREATE, "c"))
+    assert (row.status, row.substatus, row.lsn) == (403, 3, None)
+    connection.execute("update orrery.ranges set state = 'splitting' where range_id = %s", [range_.id])
     assert gone(range_.one(Op(CREATE, "c")))
     range_.check()
 
