@@ -413,7 +413,8 @@ static bool check_faults(struct exchange *exchange)
     struct fault fault;
     bool acts_after;
 
-    if (route->access == ROUTE_OPERATOR ||
+    /* Nor are requests of other regions refused: those have the faults of links. */
+    if (route->access == ROUTE_OPERATOR || route->access == ROUTE_PEER ||
         !faults_refuse(kind_of(request, route), request->path.ids[0], request->path.ids[1],
                        &acts_after, &fault))
         return true;

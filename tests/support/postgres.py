@@ -9,9 +9,11 @@ PostgreSQL refuses to run as root; then it runs as `postgres` if there is such a
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pathlib
 import pwd
+import random
 import shutil
 import signal
 import socket
@@ -30,10 +32,26 @@ def program(name: str) -> str:
     raise FileNotFoundError(f"PostgreSQL program {name!r} is not installed")
 
 
+# Below the ports that the kernel gives to connections: one that stays free for a server that is started later, and again.
+PORTS = range(10240, 20000)
+PORTS_TAKEN: list[int] = []  # locks, held until this process ends, so that tests that run beside it take others
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    folder = pathlib.Path(tempfile.gettempdir()) / f"orrery-ports-{os.getuid()}"
+    folder.mkdir(exist_ok=True)
+    for port in random.sample(PORTS, len(PORTS)):
+        lock = os.open(folder / str(port), os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", port))
+        except OSError:
+            os.close(lock)
+            continue
+        PORTS_TAKEN.append(lock)
+        return port
+    raise RuntimeError(f"no free port in {PORTS}")
 
 
 class Postgres:
