@@ -129,7 +129,7 @@ static struct ast *constant_step(struct parser *p, struct ast *base)
 
     if (!is_index && p->token.kind != TOKEN_STRING)
         return misplaced(p);
-    return parser_bracket_step(p, base);
+    return parser_constant_step(p, base);
 }
 
 /* ident { step } ; the ident was read; step = "." ident | "[" int "]" | "[" string "]" ; */

@@ -362,10 +362,11 @@ struct ast *parser_dot_step(struct parser *p, struct ast *base)
     return parser_name(p, &node->name, p->token.spelled) && advance(p) ? node : NULL;
 }
 
-struct ast *parser_bracket_step(struct parser *p, struct ast *base)
+static struct ast *bracket_step(struct parser *p, struct ast *base,
+                                struct ast *read_index(struct parser *))
 {
     struct ast *node = node_over(p, AST_INDEX, base);
-    struct ast *index = node != NULL ? parser_expression(p) : NULL;
+    struct ast *index = node != NULL ? read_index(p) : NULL;
 
     if (index == NULL)
         return NULL;
@@ -382,6 +383,11 @@ struct ast *parser_bracket_step(struct parser *p, struct ast *base)
     return expect(p, ']') ? node : NULL;
 }
 
+struct ast *parser_constant_step(struct parser *p, struct ast *base)
+{
+    return bracket_step(p, base, parser_primary);
+}
+
 /* postfix = primary { "." ident | "[" expr "]" } */
 static struct ast *postfix(struct parser *p)
 {
@@ -392,7 +398,7 @@ static struct ast *postfix(struct parser *p)
 
         if (!advance(p))
             return NULL;
-        node = is_dot ? parser_dot_step(p, node) : parser_bracket_step(p, node);
+        node = is_dot ? parser_dot_step(p, node) : bracket_step(p, node, parser_expression);
     }
     return node;
 }

@@ -95,8 +95,8 @@ struct ast *parser_primary(struct parser *p);
 /* "." ident, the dot was read */
 struct ast *parser_dot_step(struct parser *p, struct ast *base);
 
-/* "[" expr "]", the bracket was read; a plain string is a member's name */
-struct ast *parser_bracket_step(struct parser *p, struct ast *base);
+/* "[" constant "]", the bracket was read; a plain string is a member's name */
+struct ast *parser_constant_step(struct parser *p, struct ast *base);
 
 /* query ")", "(" was read; the node begins at start */
 struct ast *parser_subquery(struct parser *p, enum ast_kind kind, uint32_t start);
