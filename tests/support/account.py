@@ -89,6 +89,12 @@ class AccountGateway(Gateway):
         if self.process is not None:
             super().kill9()
 
+    def state(self):
+        if self.process is None:
+            return "not started"
+        ended = self.process.poll()
+        return "running" if ended is None else f"ended with {ended}"
+
     def status(self):
         client = self.client()
         try:
@@ -195,10 +201,12 @@ class Account:
             self.remove()
             raise
 
-    def __exit__(self, kind, *_):
+    def __exit__(self, kind, error, _):
         try:
             if kind is None:
                 self.stop()
+            elif isinstance(error, Exception):
+                error.add_note(self.logs())
         finally:
             self.remove()
 
@@ -314,7 +322,7 @@ class Account:
             raise GatewayError("\n".join(errors))
 
     def logs(self, lines=30):
-        return "\n".join(f"--- {gateway.region}, gateway {gateway.number}\n{gateway.reports() or gateway.log(lines)}"
+        return "\n".join(f"--- {gateway.region}, gateway {gateway.number}, {gateway.state()}\n{gateway.reports() or gateway.log(lines)}"
                          for gateway in self.gateways)
 
     def remove(self):
