@@ -14,6 +14,7 @@ import os
 import pathlib
 import pwd
 import random
+import select
 import shutil
 import signal
 import socket
@@ -22,6 +23,7 @@ import tempfile
 import time
 
 MIGRATIONS = pathlib.Path(__file__).resolve().parents[2] / "schema"
+STOP_S = 30
 
 
 def program(name: str) -> str:
@@ -139,7 +141,7 @@ class Postgres:
             if self.process.poll() is None:
                 self.process.send_signal(signal.SIGINT)
                 try:
-                    self.process.wait(30)
+                    self.process.wait(STOP_S)
                 except subprocess.TimeoutExpired:
                     self.kill9()
             self.process = None
@@ -148,13 +150,26 @@ class Postgres:
         """Crash: postmaster and every backend die at once, as in a power cut without the loss of the page cache."""
         if self.process is None:
             return
-        for pid in [*self._backends(), self.process.pid]:
+        self.process.send_signal(signal.SIGSTOP)  # it makes no more backends, and sees none of them die
+        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+        backends = []
+        for pid in self._backends():
             try:
-                os.kill(pid, signal.SIGKILL)
+                backends.append(os.pidfd_open(pid))
             except ProcessLookupError:
                 pass
+        for backend in backends:
+            try:
+                signal.pidfd_send_signal(backend, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        self.process.kill()
         self.process.wait()
         self.process = None
+        for backend in backends:  # a server does not start while one of them holds its shared memory
+            gone = select.select([backend], [], [], STOP_S)[0]
+            os.close(backend)
+            assert gone, f"a backend did not die within {STOP_S} s"
         while self._holds_port():
             time.sleep(0.01)
 
