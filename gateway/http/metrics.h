@@ -25,7 +25,7 @@ struct metrics {
     _Atomic uint64_t unauthorized; /* 401 and 403 before a handler ran */
     _Atomic uint64_t connections_total;
     _Atomic uint64_t connections, requests_running, body_bytes;
-    _Atomic uint64_t read_batches, read_keys, write_batches, write_operations, queries;
+    _Atomic uint64_t read_batches, read_keys, write_batches, write_operations, queries, cancels;
 };
 
 /* Upper bounds of the latency buckets in microseconds; the last has none. */

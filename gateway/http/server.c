@@ -269,9 +269,9 @@ static void call_released(struct op *op)
 }
 
 /* A suspended connection is not watched: who computes for long asks now and then. */
-static bool call_has_left(const struct call *call)
+static bool call_has_left(const struct op *op)
 {
-    const struct exchange *exchange = container_of(call, struct exchange, call);
+    const struct exchange *exchange = container_of(op, struct exchange, call.op);
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(exchange->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
     struct pollfd watched = {.events = POLLRDHUP};
@@ -515,7 +515,7 @@ static enum MHD_Result run_request(struct exchange *exchange)
         return queue_answer(exchange);
     }
     call->request.body = buf_slice(&exchange->body);
-    call->has_left = call_has_left;
+    call->op.has_left = call_has_left;
     exchange->state = EXCHANGE_RUNNING;
     exchange->op_holds = true;
     list_append(&server->running, &exchange->place);
@@ -757,6 +757,7 @@ static void publish_counters(struct server *server)
     publish(&metrics->write_batches, store->write_batches);
     publish(&metrics->write_operations, store->write_operations);
     publish(&metrics->queries, store->queries_sent);
+    publish(&metrics->cancels, store->cancels_sent);
     publish(&metrics->connections, server->connections);
     publish(&metrics->requests_running, server->exchanges);
     publish(&metrics->body_bytes, server->body_bytes);

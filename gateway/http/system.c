@@ -265,6 +265,9 @@ enum op_next system_metrics(struct op *op)
                   TOTAL(process, write_operations));
     print_counter(&out, "queries_total", "counter", "Other statements sent.",
                   TOTAL(process, queries));
+    print_counter(&out, "cancels_total", "counter",
+                  "Statements cancelled because nobody waited for them any more.",
+                  TOTAL(process, cancels));
     if (regions_current()->is_replicating)
         replication_print_metrics(&out);
     return reply_text(op, 200, "text/plain; version=0.0.4", &out);

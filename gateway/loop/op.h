@@ -63,6 +63,8 @@ struct op {
     int64_t deadline_ms; /* monotonic */
     bool is_answered;
     struct op_rescue *rescue; /* NULL: its faults are true as they are */
+    bool (*has_left)(
+        const struct op *op); /* is whom it works for gone? NULL: it works for nobody */
     op_end_fn *answer;        /* tells the client: op->fault.status says whether it failed */
     op_end_fn *release;       /* frees the op; nothing touches it afterwards */
 };
@@ -103,6 +105,12 @@ void op_resume(struct op *op);
 
 /* The same, with what PostgreSQL said; borrowed until the step returns. */
 void op_resume_with(struct op *op, struct pgio_result *result, int row);
+
+/* Is whom it works for gone? */
+static inline bool op_has_left(const struct op *op)
+{
+    return op->has_left != NULL && op->has_left(op);
+}
 
 /* Milliseconds left before the deadline, never negative. */
 int64_t op_time_left_ms(const struct op *op);

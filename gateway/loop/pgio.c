@@ -177,7 +177,7 @@ static void connection_lost(struct pgio *io)
 
     snprintf(lost.message, sizeof(lost.message), "%s",
              io->conn != NULL ? PQerrorMessage(io->conn) : "out of memory");
-    bool was_ready = io->state == PGIO_READY;
+    bool was_ready = io->state == PGIO_READY || io->state == PGIO_BROKEN;
     if (was_ready || io->failures == 0)
         log_warn(NULL, "postgresql connection lost", "pool=%s reason=\"%s\"", io->name,
                  lost.message);
@@ -188,6 +188,20 @@ static void connection_lost(struct pgio *io)
     io->failures++;
     loop_timer_arm(io->loop, &io->timer, pause_ms < RETRY_MAX_MS ? pause_ms : RETRY_MAX_MS);
     end_calls(io, &lost);
+}
+
+/* Whoever sends is in the middle of a step: it does not expect that calls, its own too, end. */
+void pgio_break(struct pgio *io)
+{
+    if (io->state != PGIO_READY)
+        return;
+    io->state = PGIO_BROKEN;
+    loop_timer_arm(io->loop, &io->timer, 0);
+}
+
+int pgio_backend(const struct pgio *io)
+{
+    return PQbackendPID(io->conn);
 }
 
 static void on_timer(struct loop_timer *timer)
@@ -276,6 +290,8 @@ static void go_on_setup(struct pgio *io)
         }
         bool is_fine =
             PQresultStatus(rows) == PGRES_COMMAND_OK || PQresultStatus(rows) == PGRES_TUPLES_OK;
+        if (is_fine && PQntuples(rows) == 1)
+            snprintf(io->backend_start, sizeof(io->backend_start), "%s", PQgetvalue(rows, 0, 0));
         PQclear(rows);
         if (!is_fine) {
             connection_lost(io);
@@ -402,7 +418,7 @@ static void flush(struct pgio *io)
 
     if (left < 0 ||
         loop_watch_set(io->loop, &io->watch, left > 0 ? EPOLLIN | EPOLLOUT : EPOLLIN) != 0)
-        connection_lost(io);
+        pgio_break(io);
 }
 
 static void on_socket(struct loop_watch *watch, uint32_t events)
@@ -424,6 +440,9 @@ static void on_socket(struct loop_watch *watch, uint32_t events)
             read_results(io);
         if (io->state == PGIO_READY && (events & EPOLLOUT) != 0)
             flush(io);
+        break;
+    case PGIO_BROKEN:
+        connection_lost(io);
         break;
     }
 }
@@ -596,7 +615,7 @@ bool pgio_group_add(struct pgio *io, struct pgio_call *call, const struct pgio_s
     call->has_sync = false;
     if (!queue_call(io, call, statement, params)) {
         /* Half a call may be in the buffer: only a new connection is certain. */
-        connection_lost(io);
+        pgio_break(io);
         return false;
     }
     list_append(&io->in_flight, &call->place);
@@ -607,11 +626,11 @@ bool pgio_group_add(struct pgio *io, struct pgio_call *call, const struct pgio_s
 
 void pgio_group_end(struct pgio *io)
 {
-    if (list_is_empty(&io->in_flight)) /* none was added, or the connection broke */
+    if (io->state != PGIO_READY || list_is_empty(&io->in_flight)) /* it broke, or none was added */
         return;
     list_entry(io->in_flight.prev, struct pgio_call, place)->has_sync = true;
     if (PQpipelineSync(io->conn) != 1)
-        connection_lost(io);
+        pgio_break(io);
     else
         flush(io);
 }

@@ -70,10 +70,17 @@ struct pgio_statement {
 #define PGIO_PREPARE_LIMIT \
     "prepare " PGIO_LIMIT_NAME "(text) as select set_config('statement_timeout', $1, true)"
 
+/* As the last of setup_sql: io->backend_start is known then. */
+#define PGIO_BACKEND_START \
+    "select extract(epoch from backend_start)::text from pg_stat_get_activity(pg_backend_pid())"
+
 struct pgio_call;
 typedef void pgio_done_fn(struct pgio_call *call, struct pgio_result *result);
 
-/* A call in flight; embedded by its owner and alive until done was called, once. */
+/*
+ * A call in flight; embedded by its owner and alive until done was called, once: by the loop, never
+ * before the call that sends it returns, nor while another one is sent.
+ */
 struct pgio_call {
     struct list place;
     pgio_done_fn *done;
@@ -84,7 +91,13 @@ struct pgio_call {
     unsigned results_left; /* of the statement, and of what precedes it */
 };
 
-enum pgio_state { PGIO_OFFLINE, PGIO_CONNECTING, PGIO_SETUP, PGIO_READY };
+enum pgio_state {
+    PGIO_OFFLINE,
+    PGIO_CONNECTING,
+    PGIO_SETUP,
+    PGIO_READY,
+    PGIO_BROKEN /* given up; the loop's next turn ends its calls and connects again */
+};
 
 /* What the session's plan_cache_mode is. */
 enum pgio_planning {
@@ -115,6 +128,8 @@ struct pgio {
     int64_t
         patience_ms;   /* a server that says nothing for longer while calls run is taken for lost */
     unsigned failures; /* attempts since the last success */
+    char backend_start[32]; /* of the backend, in seconds; with its process it is a name */
+    bool is_held;           /* by its owner, who does not want it used */
     struct list in_flight;
     unsigned in_flight_count;
     struct pgio_result partial; /* what has arrived of the first call in flight */
@@ -137,6 +152,13 @@ static inline bool pgio_is_ready(const struct pgio *io)
 {
     return io->state == PGIO_READY;
 }
+
+/* The backend's process. The connection is ready. */
+int pgio_backend(const struct pgio *io);
+
+/* Give the connection up: in the loop's next turn calls in flight are lost, and it connects again.
+ */
+void pgio_break(struct pgio *io);
 
 /*
  * Send a call with a sync of its own. The parameters are copied by libpq.

@@ -19,9 +19,8 @@ struct call {
     struct service *service;
     struct container *container; /* a reference, once call_resolve found it */
     unsigned resolve_attempts;
-    int64_t now_s;                             /* clock of items when the request came */
-    void *exchange;                            /* the server's half */
-    bool (*has_left)(const struct call *call); /* has the client closed its connection? */
+    int64_t now_s;  /* clock of items when the request came */
+    void *exchange; /* the server's half */
 };
 
 static inline struct call *call_of(struct op *op)

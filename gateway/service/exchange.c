@@ -172,7 +172,7 @@ static enum op_next pull_found(struct op *op)
         stream_put_answer(&self->payload, &head);
         return op_again(op, pull_fetch);
     }
-    if (left_ms <= 0 || call_of(op)->has_left(call_of(op)))
+    if (left_ms <= 0 || op_has_left(op))
         return answer(op);
     return progress_wait_since(op, PROGRESS_ANY, self->mark,
                                left_ms < LOOK_AGAIN_MS ? left_ms : LOOK_AGAIN_MS, pull_look);

@@ -142,7 +142,7 @@ bool query_may_go_on(struct call *call)
 {
     struct op *op = &call->op;
 
-    if (call->has_left(call))
+    if (op_has_left(op))
         return fault_set(&op->fault, 408, SUB_NONE, "the client has left");
     if (op_time_left_ms(op) >= QUERY_TIME_LEFT_MS)
         return true;

@@ -86,14 +86,17 @@ bool store_fault_read_only(struct fault *fault)
 
 static void query_done(struct pgio_call *call, struct pgio_result *result)
 {
-    op_resume_with(container_of(call, struct store_run, call)->op, result, 0);
+    struct store_run *run = container_of(call, struct store_run, call);
+
+    store_cancel_end(run);
+    op_resume_with(run->op, result, 0);
 }
 
 struct pgio *store_pool_idle(struct store_pool *pool)
 {
     for (unsigned i = 0; i < pool->count; i++) {
         struct pgio *io = &pool->connections[i];
-        if (pgio_is_ready(io) && io->in_flight_count == 0)
+        if (pgio_is_ready(io) && io->in_flight_count == 0 && !io->is_held)
             return io;
     }
     return NULL;
@@ -107,7 +110,9 @@ static void send_query(struct store *store, struct op *op, struct pgio *io)
     list_remove(&op->place);
     op->waits = run->effect == STORE_CHANGES ? OP_WAITS_WRITE : OP_WAITS_READ;
     store->queries_sent++;
+    store_cancel_begin(store, run, io);
     if (!pgio_send(io, &run->call, &run->statement, &run->params, query_done)) {
+        store_cancel_end(run);
         op->waits = OP_WAITS_QUEUED;
         list_prepend(&store->query_queue, &op->place);
     }
@@ -261,6 +266,7 @@ bool store_init(struct store *store, struct loop *loop, const struct config *con
     *store = (struct store){.loop = loop, .config = config};
     list_init(&store->query_queue);
     loop_timer_init(&store->recheck, recheck);
+    store_cancel_init(store);
     store->read_queues = store_reads_create();
     store->write_queues = store_writes_create();
     if (store->read_queues == NULL || store->write_queues == NULL) {
@@ -276,7 +282,7 @@ bool store_init(struct store *store, struct loop *loop, const struct config *con
              one_snapshot);
     snprintf(store->query_setup, sizeof(store->query_setup),
              "set jit=off; set client_min_messages=warning; set "
-             "statement_timeout=%d; " PGIO_PREPARE_LIMIT,
+             "statement_timeout=%d; " PGIO_PREPARE_LIMIT "; " PGIO_BACKEND_START,
              config->request_timeout_ms);
     init_pool(store, &store->reads, "read", config->read_connections, store->read_setup);
     init_pool(store, &store->writes, "write", config->write_connections, store->write_setup);
@@ -299,6 +305,7 @@ void store_finish(struct store *store)
     store->is_closing = true;
     loop_hook_remove(&store->hook);
     loop_timer_disarm(store->loop, &store->recheck);
+    store_cancel_finish(store);
     while (!list_is_empty(&store->query_queue)) /* of the upkeep: requests were answered before */
         store_refuse(list_entry(store->query_queue.next, struct op, place));
     finish_pool(&store->reads);

@@ -15,6 +15,7 @@
 #include "loop/op.h"
 #include "loop/pgio.h"
 #include "query/sql.h"
+#include "store/cancel.h"
 
 #define STORE_POOL_MAX 16
 
@@ -38,11 +39,14 @@ struct store {
     struct store_reads *read_queues;
     struct store_writes *write_queues;
     struct loop_hook hook;
+    struct list query_runs; /* statements under way on the query pool */
+    struct loop_timer cancel_timer;
+    struct store_cancel cancels[STORE_POOL_MAX];
     struct loop_timer recheck; /* wakes the loop to refuse what waited long enough */
-    char read_setup[512], write_setup[384], query_setup[256];
+    char read_setup[512], write_setup[384], query_setup[384];
     bool is_closing;
     /* counters, for /metrics */
-    uint64_t read_batches, read_keys, write_batches, write_operations, queries_sent;
+    uint64_t read_batches, read_keys, write_batches, write_operations, queries_sent, cancels_sent;
 };
 
 /*
@@ -79,6 +83,8 @@ bool store_fault_read_only(struct fault *fault);
  */
 struct store_run {
     struct pgio_call call;
+    struct list place; /* in query_runs, while it is under way */
+    struct pgio *io;
     struct op *op;
     enum store_effect effect;
     struct pgio_statement statement; /* sql must live as long as the op */
@@ -114,7 +120,7 @@ bool store_check(struct op *op, enum store_effect effect) MUST_CHECK;
 /* A ready connection of a pool with the fewest calls in flight; NULL when none is ready. */
 struct pgio *store_pool_pick(struct store_pool *pool);
 
-/* A ready connection with nothing in flight; NULL when there is none. */
+/* A ready connection with nothing in flight, not held; NULL when there is none. */
 struct pgio *store_pool_idle(struct store_pool *pool);
 
 /* No connection, and for long enough that work should be refused. */
@@ -142,6 +148,7 @@ enum store_statement {
     STATEMENT_PARTITION_DELETE = STATEMENT_CHANGES + 6,
     STATEMENT_UPKEEP,
     STATEMENT_INDEX_ASK,
+    STATEMENT_CANCEL,
     STATEMENT_CONFLICTS, /* three: a kind of scope */
     STATEMENT_CONFLICT = STATEMENT_CONFLICTS + 3,
     STATEMENT_CONFLICT_RESOLVE,
