@@ -327,7 +327,7 @@ def all_parts(kills, soak_minutes):
         parts.append(prepared[name])
     parts += [Part("layers", layers), Part("format", formatting), Part("unit", unit, [asan])]
     # Failing allocations are put under the release build: a sanitizer has an allocator of its own.
-    parts += [Part(name, pytest_part([name], 600 + longer(name, kills, soak_minutes)),
+    parts += [Part(name, pytest_part([name], 900 + longer(name, kills, soak_minutes)),
                    [asan, release] if name == "memory" else [asan]) for name in folders if name not in sdks]
     parts += [Part(name, pytest_part([name], 600), [asan, prepared[name]]) for name in sdks]
     if (ROOT / "tests" / "fuzz" / "meson.build").exists():

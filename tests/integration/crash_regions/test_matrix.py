@@ -14,7 +14,7 @@ from support.story import DOCS, KEYS, Story, prepare
 WRITING = ("write-taken", "write-committed")
 SHIPPING = ("ship-asked",)
 APPLYING = ("ship-received", "apply-sent", "apply-committed")
-REACHED_S = 20
+REACHED_S = 60
 
 
 def cells(mode):
