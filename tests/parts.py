@@ -1,6 +1,6 @@
 """The parts of scripts/test: which there are, what each waits for, and the sum of what they found.
 
-Parts run at the same time, one more than there are cores. Each has a deadline, writes its own log
+Parts run at the same time, two more than there are cores. Each has a deadline, writes its own log
 under .cache/logs/, and ends as counts of passed, failed and skipped tests.
 """
 

@@ -3,8 +3,6 @@
 #include "base/log.h"
 #include "store/store.h"
 
-#include <assert.h>
-
 #include "base/banned.h"
 
 static const char cancel_sql[] =
@@ -16,7 +14,6 @@ static void cancel_done(struct pgio_call *call, struct pgio_result *result)
     struct store_cancel *cancel = container_of(call, struct store_cancel, call);
     struct pgio *target = cancel->target;
 
-    cancel->is_under_way = false;
     target->is_held = false;
     if (result->outcome == PGIO_LOST && !cancel->store->is_closing)
         pgio_break(target); /* it may still be done */
@@ -34,16 +31,16 @@ static void cancel_send(struct store *store, struct pgio *target)
                                        .sql = cancel_sql};
     struct pgparams params = {0};
 
-    if (cancel->is_under_way || io == NULL || !pgio_is_ready(target))
+    if (target->is_held || io == NULL || !pgio_is_ready(target))
         return;
     cancel->target = target;
-    cancel->is_under_way = target->is_held = true;
+    target->is_held = true;
     pgparams_int4(&params, pgio_backend(target));
     pgparams_text(&params, slice_from_text(target->backend_start));
     if (pgio_send(io, &cancel->call, &statement, &params, cancel_done))
         store->cancels_sent++;
     else
-        cancel->is_under_way = target->is_held = false;
+        target->is_held = false;
     pgparams_finish(&params);
 }
 

@@ -23,12 +23,11 @@ struct store_run;
 /* How often running statements are looked at. */
 #define CANCEL_LOOK_MS 200
 
-/* One for each connection of the query pool. */
+/* One for each connection of the query pool; under way while the connection is held. */
 struct store_cancel {
     struct pgio_call call;
     struct store *store;
     struct pgio *target;
-    bool is_under_way;
 };
 
 void store_cancel_init(struct store *store);

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import random
+import re
 import threading
 import time
 import uuid
@@ -42,6 +43,11 @@ def locked(postgres, name):
     with postgres.connect() as connection:
         connection.execute(f"lock table orrery.{name} in access exclusive mode")
         yield
+
+
+def cancels(client):
+    found = re.search(r"^orrery_cancels_total (\d+)$", client.get("/metrics", sign=False).body.decode(), re.MULTILINE)
+    return int(found[1])
 
 
 def wait_for(condition, seconds=SOON_S):
@@ -85,6 +91,7 @@ def test_client_leaves_while_postgresql_works(small, sql):
         assert running(sql, name) == 1
         waits.socket.close()
     wait_for(lambda: running(sql, name) == 0)
+    assert cancels(client) >= 1
     began = time.monotonic()
     answer = client.post(f"{path}/docs", {"query": "SELECT VALUE c.id FROM c"}, headers=QUERY)
     assert answer.status == 200 and answer.json["Documents"] == ["1"], answer
