@@ -17,15 +17,19 @@ create table orrery.strong_goals (
 );
 
 -- One row while this region is the hub of an epoch that it accepted and is not closed for: what the levels are to know.
--- majority is of the topology's regions; members are all of them but the hub.
+-- majority is of the topology's regions; members are all of them but the hub. One that joins counts for nothing yet.
 create view orrery.hub_state as
 select m.epoch, m.origin as self, coalesce(t.document ->> 'level', 'Session') as level,
        coalesce((t.document -> 'bounded' ->> 'versions')::bigint, 100000) as versions,
-       cardinality(e.live) / 2 + 1 as majority, array_remove(e.live, m.origin) as members, s.set_version
+       cardinality(v.voters) / 2 + 1 as majority, array_remove(v.voters, m.origin) as members, s.set_version
 from orrery.ranges m
 join orrery.region_self s on s.accepted_epoch = m.epoch and s.closed_for is null
 join orrery.range_epochs e on e.range_id = m.range_id and e.epoch = m.epoch and e.hub = m.origin
 left join orrery.topology t on t.epoch = m.epoch
+cross join lateral (
+    select array(select o from unnest(e.live) o except
+                 select (r ->> 'ordinal')::smallint from json_array_elements(t.document -> 'regions') r
+                 where r ->> 'state' = 'joining' order by 1) as voters) v
 where m.range_id = 0;
 
 -- At the hub, when peers told what they have: move what is committed, which is what every region that must have a write has (3.5;

@@ -156,13 +156,49 @@ create function orrery.ranges_lacking(p_told json[]) returns bigint language sql
         where v.lsn::bigint > coalesce(g.vector[v.o], 0)))
 $$;
 
--- The reverse: how many ranges here have something that another region, by what it told, lacks.
-create function orrery.ranges_ahead(p_told json) returns bigint language sql stable as $$
-    select count(*) from orrery.ranges g
+-- What a region that joins must have before clients hear of it (rule 8.4): what there was here at a moment. One row per region
+-- that joins; round counts how often a new moment was taken, since the way to the last one was long.
+create table orrery.join_goals (
+    region   smallint primary key,
+    round    integer not null default 1,
+    taken_at timestamptz not null default clock_timestamp(),
+    ranges   json not null
+);
+
+-- A region that joins told what it has: how many ranges lack something of its goal. Where it got there after a long while, what
+-- was written meanwhile is much: the goal becomes what there is now.
+create function orrery.join_look(p_region smallint, p_told json) returns bigint language plpgsql as $$
+declare
+    goal    record;
+    lacking bigint;
+begin
+    delete from orrery.join_goals j where j.region <> p_region and not exists (
+        select from orrery.topology t, json_array_elements(t.document -> 'regions') r
+        where t.epoch = (select max(x.epoch) from orrery.topology x where x.state = 'open')
+          and (r ->> 'ordinal')::smallint = j.region and r ->> 'state' = 'joining');
+    select * from orrery.join_goals j where j.region = p_region into goal;
+    if goal.region is null then
+        insert into orrery.join_goals (region, ranges) values (p_region, orrery.ranges_tell());
+        return 1;
+    end if;
+    select count(*) from (select (r ->> 0)::bigint as range_id, r -> 2 as vector from json_array_elements(goal.ranges) r) w
+    join orrery.ranges g on g.range_id = w.range_id and g.state in ('online', 'read-only')
     left join (select (r ->> 0)::bigint as range_id, r -> 2 as vector from json_array_elements(p_told) r) x
-      on x.range_id = g.range_id
-    where g.state in ('online', 'read-only') and (x.range_id is null or exists (
-        select from unnest(g.vector) with ordinality v(lsn, o) where v.lsn > coalesce((x.vector ->> (v.o - 1)::integer)::bigint, 0)))
+      on x.range_id = w.range_id
+    where x.range_id is null or exists (
+        select from json_array_elements_text(w.vector) with ordinality v(lsn, o)
+        where v.lsn::bigint > coalesce((x.vector ->> (v.o - 1)::integer)::bigint, 0))
+    into lacking;
+    if lacking = 0 and goal.round < 4 and clock_timestamp() - goal.taken_at > interval '15 seconds' then
+        update orrery.join_goals j set round = j.round + 1, taken_at = clock_timestamp(), ranges = orrery.ranges_tell()
+        where j.region = p_region;
+        return 1;
+    end if;
+    if lacking = 0 then
+        delete from orrery.join_goals j where j.region = p_region;
+    end if;
+    return lacking;
+end
 $$;
 
 create function orrery.change_lacking(p_epoch bigint) returns bigint language sql stable as $$
@@ -301,14 +337,15 @@ begin
 end
 $$;
 
--- What people ask for: the last change, the first topology.
+-- What people ask for: the last change, the first topology; and what a region that is to join must be.
 create function orrery.epochs_tell() returns text language sql stable as $$
     select json_build_object(
         'change', (select json_build_object('epoch', c.epoch, 'kind', c.kind, 'stage', c.stage, 'note', c.note,
                        'accepted', array(select a.region from orrery.acceptances a where a.epoch = c.epoch and a.region > 0 order by 1),
                        'needed', c.needed, 'seconds', round(extract(epoch from coalesce(c.ended_at, clock_timestamp()) - c.asked_at), 3))
                    from orrery.changes c order by c.epoch desc limit 1),
-        'first', (select t.document from orrery.topology t order by t.epoch limit 1))::text
+        'first', (select t.document from orrery.topology t order by t.epoch limit 1),
+        'fresh', orrery.region_is_fresh())::text
 $$;
 
 -- ---- opening ----

@@ -130,6 +130,7 @@ struct config {
     const char *date;        /* sign: RFC 1123 text; NULL: now */
     bool is_curl;            /* sign: print a whole command */
     const char *container;   /* account digest: database/container; NULL: all */
+    const char *region_url;  /* account add: where it is reached; NULL: --peers says it */
     const char *failover_to; /* account failover: region; NULL: the first that can */
     bool is_forced, accepts_loss;
     bool is_watched;

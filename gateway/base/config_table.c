@@ -166,6 +166,8 @@ const struct setting settings[] = {
      "date to sign, such as \"Mon, 23 Nov 2026 07:01:14 GMT\"; default: now"},
     {"to", NULL, SETTING_TEXT, ACCOUNT, AT(failover_to), NULL, 0, 0, NULL, config_check_region, "REGION",
      "failover: the region that becomes the hub; default: the first by priority that can"},
+    {"url", NULL, SETTING_TEXT, ACCOUNT, AT(region_url), NULL, 0, 0, NULL, check_endpoint, "URL",
+     "add: where the gateways of the other regions reach the new one; default: their --peers say it"},
     {"force", NULL, SETTING_SWITCH, ACCOUNT, AT(is_forced), NULL, 0, 0, NULL, NULL, NULL,
      "failover, remove: without the region that is lost; what it has not shipped stays in its own PostgreSQL"},
     {"accept-loss", NULL, SETTING_SWITCH, ACCOUNT, AT(accepts_loss), NULL, 0, 0, NULL, NULL, NULL,

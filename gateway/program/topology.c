@@ -374,11 +374,16 @@ static int read_wish(const struct config *config, struct change *change)
                               .accepts_loss = config->accepts_loss,
                               .bounded_versions = config->bounded_versions,
                               .bounded_s = config->bounded_s,
-                              .region = slice_from_text(config->failover_to)};
+                              .region = slice_from_text(config->failover_to),
+                              .url = slice_from_text(config->region_url)};
     for (size_t i = 0; i < ARRAY_LEN(words); i++) {
         if (strcmp(word, words[i].word) != 0)
             continue;
         change->kind = words[i].kind;
+        if (!slice_is_absent(change->url) && change->kind != CHANGE_ADD) {
+            program_fail("--url is for \"account add\"");
+            return PROGRAM_USAGE;
+        }
         if (words[i].has_argument != (config->arguments_count > 1)) {
             program_fail("\"account %s\" needs %s", word,
                          words[i].has_argument ? "one argument" : "no argument, but --to REGION");

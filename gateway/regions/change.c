@@ -110,6 +110,9 @@ static bool take_member(struct change *change, struct slice name, struct slice v
         return take_kind(change, value, name, fault);
     if (json_string_equals(name, SLICE_LITERAL("region")))
         return take_text(&change->region, value, name, arena, fault);
+    if (json_string_equals(name, SLICE_LITERAL("url")))
+        return take_text(&change->url, value, name, arena, fault) &&
+               (topology_is_url(change->url) || wrong(fault, name));
     if (json_string_equals(name, SLICE_LITERAL("force")))
         return take_switch(&change->is_forced, value, name, fault);
     if (json_string_equals(name, SLICE_LITERAL("acceptLoss")))
@@ -168,6 +171,10 @@ void change_print(struct buf *out, const struct change *change)
     if (!slice_is_absent(change->region)) {
         buf_append_text(out, ",\"region\":");
         buf_append_json_string(out, change->region);
+    }
+    if (!slice_is_absent(change->url)) {
+        buf_append_text(out, ",\"url\":");
+        buf_append_json_string(out, change->url);
     }
     if (change->is_forced)
         buf_append_text(out, ",\"force\":true");
@@ -315,7 +322,7 @@ static bool plan_add(struct change_plan *plan, const struct topology *topology,
     for (unsigned i = next->region_count; i > live; i--)
         next->regions[i] = next->regions[i - 1];
     next->regions[live] = (struct topology_region){
-        .ordinal = ordinal, .name = change->region, .state = REGION_JOINING};
+        .ordinal = ordinal, .name = change->region, .url = change->url, .state = REGION_JOINING};
     next->region_count++;
     return true;
 }

@@ -25,8 +25,9 @@ enum change_kind {
 struct change {
     enum change_kind kind;
     struct slice region; /* absent in a failover: the first that can */
-    bool is_forced;      /* failover without the old hub */
-    bool accepts_loss;   /* and with fewer regions than could know all; those are given up */
+    struct slice url;  /* of a region that is added: where it is reached; absent: --peers says it */
+    bool is_forced;    /* failover without the old hub */
+    bool accepts_loss; /* and with fewer regions than could know all; those are given up */
     enum consistency_level level;
     int64_t bounded_versions, bounded_s; /* 0: as they are */
     enum topology_mode mode;
@@ -48,6 +49,7 @@ const char *change_name(enum change_kind kind);
 
 /*
  * Read a wish: {"kind":"failover","region":"East US","force":true,"acceptLoss":true},
+ * {"kind":"add","region":"Brazil South","url":"http://gateway.brazil:8081"},
  * {"kind":"level","level":"BoundedStaleness","versions":10,"seconds":5},
  * {"kind":"mode","mode":"multi"}, {"kind":"priority","regions":["East US","West US"]}.
  * Texts are kept in the arena.

@@ -42,7 +42,7 @@ static bool counts(const struct promise *promise, const struct topology *topolog
     const struct topology_region *region = topology_find(topology, promise->ordinal);
 
     return promise->epoch == topology->epoch && promise->ordinal != topology->hub &&
-           region != NULL && region->state != REGION_RETIRED;
+           region != NULL && region->state != REGION_RETIRED && region->state != REGION_JOINING;
 }
 
 int64_t promises_horizon(const struct promises *promises, const struct topology *topology)

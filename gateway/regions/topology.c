@@ -87,7 +87,11 @@ unsigned topology_live_count(const struct topology *topology)
 
 unsigned topology_majority(const struct topology *topology)
 {
-    return topology_live_count(topology) / 2 + 1;
+    unsigned count = 0;
+
+    for (unsigned i = 0; i < topology_live_count(topology); i++)
+        count += topology->regions[i].state != REGION_JOINING ? 1 : 0;
+    return count / 2 + 1;
 }
 
 bool topology_may_write(const struct topology *topology, unsigned ordinal)
@@ -107,6 +111,19 @@ unsigned topology_next_ordinal(const struct topology *topology)
             highest = topology->regions[i].ordinal;
     }
     return highest + 1;
+}
+
+bool topology_is_url(struct slice url)
+{
+    size_t scheme = slice_starts_with(url, "https://")  ? 8
+                    : slice_starts_with(url, "http://") ? 7
+                                                        : url.len;
+
+    for (size_t i = scheme; i < url.len; i++) {
+        if (url.ptr[i] <= ' ' || url.ptr[i] == 127 || url.ptr[i] == ',')
+            return false;
+    }
+    return url.len > scheme && url.len <= TOPOLOGY_URL_BYTES_MAX;
 }
 
 /* ---- is it whole? ---- */
@@ -160,7 +177,7 @@ static bool wrong(struct fault *fault, struct slice name)
                      FAULT_QUOTE(name));
 }
 
-static bool take_text(struct slice *text, struct slice value, struct slice name,
+static bool take_text(struct slice *text, size_t most, struct slice value, struct slice name,
                       struct arena *arena, struct fault *fault)
 {
     struct slice decoded;
@@ -169,7 +186,7 @@ static bool take_text(struct slice *text, struct slice value, struct slice name,
         return wrong(fault, name);
     if (!json_string_decode(value, arena, &decoded, fault))
         return false;
-    if (decoded.len == 0 || decoded.len > TOPOLOGY_NAME_BYTES_MAX)
+    if (decoded.len == 0 || decoded.len > most)
         return wrong(fault, name);
     text->ptr = arena_copy(arena, decoded.ptr, decoded.len);
     text->len = decoded.len;
@@ -235,7 +252,10 @@ static bool take_region_member(struct topology_region *region, struct slice name
     if (json_string_equals(name, SLICE_LITERAL("ordinal")))
         return take_ordinal(&region->ordinal, value, name, fault);
     if (json_string_equals(name, SLICE_LITERAL("name")))
-        return take_text(&region->name, value, name, arena, fault);
+        return take_text(&region->name, TOPOLOGY_NAME_BYTES_MAX, value, name, arena, fault);
+    if (json_string_equals(name, SLICE_LITERAL("url")))
+        return take_text(&region->url, TOPOLOGY_URL_BYTES_MAX, value, name, arena, fault) &&
+               (topology_is_url(region->url) || wrong(fault, name));
     if (json_string_equals(name, SLICE_LITERAL("lost")) && region->state == REGION_RETIRED &&
         (json_type(value) == JSON_TRUE || json_type(value) == JSON_FALSE)) {
         region->is_lost = json_type(value) == JSON_TRUE;
@@ -285,7 +305,7 @@ static bool take_member(struct topology *topology, struct slice name, struct sli
     unsigned choice = 0;
 
     if (json_string_equals(name, SLICE_LITERAL("account")))
-        return take_text(&topology->account, value, name, arena, fault);
+        return take_text(&topology->account, TOPOLOGY_NAME_BYTES_MAX, value, name, arena, fault);
     if (json_string_equals(name, SLICE_LITERAL("epoch")))
         return take_integer(&topology->epoch, 0, EPOCH_MAX, value, name, fault);
     if (json_string_equals(name, SLICE_LITERAL("hub")))
@@ -350,6 +370,10 @@ static void print_region(struct buf *out, const struct topology_region *region, 
 {
     buf_printf(out, "%s{\"ordinal\":%u,\"name\":", is_first ? "" : ",", region->ordinal);
     buf_append_json_string(out, region->name);
+    if (!slice_is_absent(region->url)) {
+        buf_append_text(out, ",\"url\":");
+        buf_append_json_string(out, region->url);
+    }
     if (region->state != REGION_RETIRED)
         buf_printf(out, ",\"state\":\"%s\"", state_names[region->state]);
     if (region->is_lost)

@@ -6,8 +6,9 @@
  *  "regions":[{"ordinal":1,"name":"West US","state":"online"}, …],
  *  "retired":[{"ordinal":4,"name":"Brazil South","lost":true}]}
  *
- * Regions stand in the order of their priority for failover. Where a region is reached is no part
- * of it: that may change without an epoch (--peers). Source: replication rules, sections 1 and 5.
+ * Regions stand in the order of their priority for failover. A region that was added says by "url"
+ * where it is reached, so that those who were there hear of it; where --peers says something else,
+ * that counts: a place may change without an epoch. Source: replication rules, sections 1 and 5.
  */
 #ifndef ORRERY_REGIONS_TOPOLOGY_H
 #define ORRERY_REGIONS_TOPOLOGY_H
@@ -21,6 +22,7 @@
 #define TOPOLOGY_REGIONS_MAX 32 /* live and retired */
 #define TOPOLOGY_ORDINAL_MAX 255
 #define TOPOLOGY_NAME_BYTES_MAX 64
+#define TOPOLOGY_URL_BYTES_MAX 512
 /* Bounded staleness, when a document does not say. Source: the service's defaults for accounts of
  * several regions. */
 #define TOPOLOGY_BOUNDED_VERSIONS 100000
@@ -48,6 +50,7 @@ enum topology_region_state {
 struct topology_region {
     unsigned ordinal; /* 1…255 */
     struct slice name;
+    struct slice url; /* of its gateways, for those of other regions; absent: --peers says it */
     enum topology_region_state state;
     bool is_lost; /* retired by a forced failover: it may come back, under another ordinal */
 };
@@ -71,7 +74,7 @@ const struct topology_region *topology_find(const struct topology *topology, uns
 const struct topology_region *topology_find_name(const struct topology *topology,
                                                  struct slice name);
 
-/* Regions that are not retired, and a majority of them (m of the rules). */
+/* Regions that are not retired, and a majority of those that do not just join (m of the rules). */
 unsigned topology_live_count(const struct topology *topology);
 unsigned topology_majority(const struct topology *topology);
 
@@ -80,6 +83,9 @@ bool topology_may_write(const struct topology *topology, unsigned ordinal);
 
 /* For a region that comes: one that nobody ever had; above TOPOLOGY_ORDINAL_MAX when all were. */
 unsigned topology_next_ordinal(const struct topology *topology);
+
+/* Can it be where a region is reached? http:// or https:// with something behind it. */
+bool topology_is_url(struct slice url);
 
 /* Is it one that an account can have? Fault: 400 naming what is wrong. */
 bool topology_check(const struct topology *topology, struct fault *fault) MUST_CHECK;

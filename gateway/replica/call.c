@@ -74,7 +74,7 @@ enum op_next replica_call(struct peers *peers, struct op *op, const struct repli
                           op_step *next)
 {
     struct call_state *state = arena_alloc(&op->arena, sizeof(*state));
-    struct slice url = url_of(request->ordinal);
+    struct slice url = request->ordinal != 0 ? url_of(request->ordinal) : request->url;
     char date[CLOCK_HTTP_DATE_BYTES];
     int64_t ahead_s = replica_clock_ahead_s(request->ordinal);
 
@@ -106,7 +106,7 @@ enum op_next replica_call(struct peers *peers, struct op *op, const struct repli
         return OP_FAILED;
     }
     *state = (struct call_state){.next = next, .ordinal = request->ordinal};
-    if (!request->passes_faults) {
+    if (!request->passes_faults && request->ordinal != 0) {
         verdict = faults_of_message(regions_current()->self, request->ordinal);
         call.way_there =
             (struct peer_way){.delay_ms = (int) verdict.delay_ms, .is_lost = verdict.is_lost};

@@ -13,7 +13,8 @@
 #include "loop/peer.h"
 
 struct replica_request {
-    unsigned ordinal;  /* of the region that is asked */
+    unsigned ordinal;  /* of the region that is asked; 0: it has none yet */
+    struct slice url;  /* where that one is reached; no disturbance of links is about it */
     bool is_get;       /* otherwise POST */
     const char *path;  /* such as "/_orrery/pull"; static */
     struct slice body; /* of a POST; as long as the op */

@@ -661,7 +661,9 @@ static enum op_next join_answered(struct op *op)
     const char *why = answered(op);
 
     if (why == NULL)
-        return epochs_ask_ahead_of(store_of(self), op, self->answer, join_measured);
+        return epochs_ask_joined(store_of(self), op,
+                                 self->regions->topology.regions[self->at].ordinal, self->answer,
+                                 join_measured);
     log_info(&op->log, "region does not join yet", "region=\"%.*s\" reason=\"%s\"",
              FAULT_QUOTE(self->regions->topology.regions[self->at].name), why);
     self->at++;

@@ -14,6 +14,7 @@
 #include "service/handlers.h"
 #include "store/epochs.h"
 #include "store/regions.h"
+#include "store/schema.h"
 
 #include <inttypes.h>
 
@@ -33,9 +34,10 @@ struct wish {
     struct buf forward; /* the wish as it is handed on */
 };
 
-static op_step wish_read;      /* with what PostgreSQL knows now: who carries it out */
-static op_step wish_forwarded; /* what that region said is the answer */
-static op_step survey;         /* ask the regions, one after the other */
+static op_step wish_read;          /* with what PostgreSQL knows now: who carries it out */
+static op_step wish_forwarded;     /* what that region said is the answer */
+static op_step candidate_answered; /* may the region that is to come join? */
+static op_step survey;             /* ask the regions, one after the other */
 static op_step survey_answered;
 static op_step wish_proposed; /* a number for the epoch: write the change down */
 static op_step wish_begun;    /* answer */
@@ -97,23 +99,102 @@ static enum op_next wish_forwarded(struct op *op)
     return call_reply_json(op, answer->status, &body);
 }
 
-/* Is it said in the settings where the region is? Those of regions that come have no ordinal yet.
- */
-static bool is_place_known(const struct config *config, struct slice region)
+/* ---- a region that is to come ---- */
+
+/* Where it is: as the wish says, or the settings. Absent when neither does. */
+static struct slice place_of(const struct config *config, const struct change *change)
 {
     struct slice rest = slice_from_text(config->peers), name, url;
 
+    if (!slice_is_absent(change->url))
+        return change->url;
     while (config_peer_next(&rest, &name, &url)) {
-        if (topology_name_equals(name, region))
-            return true;
+        if (topology_name_equals(name, change->region))
+            return url;
     }
-    return false;
+    return (struct slice){NULL, 0};
+}
+
+static enum op_next ask_candidate(struct op *op)
+{
+    struct wish *self = op_self(op, struct wish);
+    struct slice url = place_of(call_of(op)->service->config, &self->change);
+
+    if (slice_is_absent(url))
+        return call_fail(op, 409, SUB_NONE,
+                         "it is not known where region \"%.*s\" is reached; --url says it, or "
+                         "--peers of the gateways",
+                         FAULT_QUOTE(self->change.region));
+    while (url.len > 0 && url.ptr[url.len - 1] == '/')
+        url.len--;
+    return replica_call(&call_of(op)->service->peers, op,
+                        &(struct replica_request){.url = url,
+                                                  .is_get = true,
+                                                  .path = "/_orrery/topology",
+                                                  .timeout_ms = ASK_MS,
+                                                  .answer_bytes_max = ANSWER_BYTES_MAX},
+                        candidate_answered);
+}
+
+static struct slice member(struct slice object, const char *name)
+{
+    struct slice value;
+
+    return json_find(object, slice_from_text(name), &value) ? value : SLICE_LITERAL("null");
+}
+
+/* What a region says of itself, before it is of the account. */
+static bool check_candidate(struct op *op, struct slice root)
+{
+    struct wish *self = op_self(op, struct wish);
+    struct slice account = member(root, "account"), region = member(root, "region"), name;
+    struct fault *fault = &op->fault;
+    int64_t schema = 0;
+
+    if (json_type(root) != JSON_OBJECT || json_type(account) != JSON_STRING ||
+        json_type(region) != JSON_STRING ||
+        !json_integer(member(root, "schema"), 0, INT32_MAX, &schema))
+        return fault_set(fault, 409, SUB_NONE, "what answers there is no gateway of Orrery");
+    if (!json_string_decode(region, &op->arena, &name, fault))
+        return false;
+    if (!json_string_equals(account, self->regions->topology.account))
+        return fault_set(fault, 409, SUB_NONE,
+                         "the gateway that answers there is of account %.*s, not of \"%.*s\"",
+                         FAULT_QUOTE(account), FAULT_QUOTE(self->regions->topology.account));
+    if (!topology_name_equals(name, self->change.region))
+        return fault_set(fault, 409, SUB_NONE,
+                         "the gateway that answers there is of region \"%.*s\", not of \"%.*s\"",
+                         FAULT_QUOTE(name), FAULT_QUOTE(self->change.region));
+    if (schema != schema_migrations_count)
+        return fault_set(fault, 409, SUB_NONE,
+                         "region \"%.*s\" has schema version %" PRId64 ", this region has %d",
+                         FAULT_QUOTE(name), schema, schema_migrations_count);
+    return json_type(member(root, "fresh")) == JSON_TRUE ||
+           fault_set(fault, 409, SUB_NONE,
+                     "the database of region \"%.*s\" is not empty; a region joins with one that "
+                     "was just made",
+                     FAULT_QUOTE(name));
+}
+
+static enum op_next candidate_answered(struct op *op)
+{
+    struct wish *self = op_self(op, struct wish);
+    const struct peer_answer *answer = replica_answer(op);
+    struct json_text text;
+
+    if (answer->status != 200)
+        return call_fail(op, answer->status == 0 ? 503 : 409, SUB_NONE,
+                         "region \"%.*s\" cannot be asked whether it may join: %s",
+                         FAULT_QUOTE(self->change.region), replica_complaint(op));
+    if (!json_validate(answer->body, ANSWER_DEPTH_MAX, &text, &op->fault) ||
+        !check_candidate(op, text.root))
+        return OP_FAILED;
+    return op_again(op, survey);
 }
 
 static enum op_next wish_read(struct op *op)
 {
     struct wish *self = op_self(op, struct wish);
-    struct call *call = call_of(op);
 
     if (!regions_refreshed(op))
         return OP_FAILED;
@@ -127,11 +208,8 @@ static enum op_next wish_read(struct op *op)
         return call_fail(op, 409, SUB_NONE, "regions do not agree who the hub is; try again");
     if (self->plan.runner != self->regions->self)
         return hand_on(op);
-    if (self->change.kind == CHANGE_ADD &&
-        !is_place_known(call->service->config, self->change.region))
-        return call_fail(op, 409, SUB_NONE,
-                         "it is not known where region \"%.*s\" is reached; --peers says it",
-                         FAULT_QUOTE(self->change.region));
+    if (self->change.kind == CHANGE_ADD)
+        return ask_candidate(op);
     return op_again(op, survey);
 }
 

@@ -206,14 +206,16 @@ enum op_next epochs_ask_catching_up(struct store *store, struct op *op, int64_t 
     return store_query(store, op, STORE_READS, &lacking, &params, next);
 }
 
-enum op_next epochs_ask_ahead_of(struct store *store, struct op *op, struct slice answer,
-                                 op_step *next)
+enum op_next epochs_ask_joined(struct store *store, struct op *op, unsigned region,
+                               struct slice answer, op_step *next)
 {
-    struct pgio_statement ahead = statement(11, "select orrery.ranges_ahead($1::json -> 'ranges')");
+    struct pgio_statement look =
+        statement(11, "select orrery.join_look($1::smallint, $2::json -> 'ranges')");
     struct pgparams params = {0};
 
+    pgparams_int4(&params, (int32_t) region);
     pgparams_text(&params, answer);
-    return store_query(store, op, STORE_READS, &ahead, &params, next);
+    return store_query(store, op, STORE_CHANGES, &look, &params, next);
 }
 
 enum op_next epochs_ask_first(struct store *store, struct op *op, op_step *next)

@@ -59,9 +59,10 @@ enum op_next epochs_ask_lacking(struct store *store, struct op *op, int64_t epoc
 enum op_next epochs_ask_catching_up(struct store *store, struct op *op, int64_t epoch,
                                     op_step *next);
 
-/* The reverse: how many ranges here have what another region, by its answer, lacks. */
-enum op_next epochs_ask_ahead_of(struct store *store, struct op *op, struct slice answer,
-                                 op_step *next);
+/* By its answer, how many ranges of a region that joins lack something of what it must have before
+ * clients hear of it. */
+enum op_next epochs_ask_joined(struct store *store, struct op *op, unsigned region,
+                               struct slice answer, op_step *next);
 
 /* The account's first topology, for a region that joins. In the arena. */
 enum op_next epochs_ask_first(struct store *store, struct op *op, op_step *next);

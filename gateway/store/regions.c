@@ -169,6 +169,7 @@ static void take_urls(struct regions *regions)
 
     for (unsigned i = 0; i < topology_live_count(&regions->topology); i++) {
         struct slice wanted = regions->topology.regions[i].name;
+        regions->peer_url[i] = without_slash(regions->topology.regions[i].url);
         for (rest = peers; config_peer_next(&rest, &name, &url);) {
             if (topology_name_equals(name, wanted))
                 regions->peer_url[i] = without_slash(url);

@@ -115,17 +115,20 @@ class Region:
         self.postgres = Postgres(account.postgres_options, parent=account.disks.get(ordinal))
         self.links = {}  # by the ordinal of the region that is asked
         self.extra_args = []  # of this region alone; a gateway reads them when it starts
+        self.is_joiner = False  # came by `orrery account add`
         self.gateways = [AccountGateway(self, number, args) for number in range(gateways)]
 
     def arguments(self):
         """What its gateways are told of the account."""
-        others = [region for region in self.account.regions if region is not self]
+        others = [region for region in self.account.regions
+                  if region is not self and (region.ordinal in self.links or not self.account.has_links)]
         peers = ",".join(f"{other.name}={self.links[other.ordinal].url if self.links else other.gateways[0].http}" for other in others)
         found = ["--lease-ms", str(self.account.lease_ms)]
         if peers:
             clients = ",".join(f"{region.name}={region.gateways[0].http}" for region in self.account.regions)
             found += ["--peers", peers, "--client-endpoints", clients]
-            found += ["--topology", str(self.account.topology_path)]
+            if not self.is_joiner:
+                found += ["--topology", str(self.account.topology_path)]
         else:
             found += ["--consistency", self.account.level]
         return found + self.extra_args
@@ -229,6 +232,20 @@ class Account:
             "regions": [{"ordinal": region.ordinal, "name": region.name, "state": "online"} for region in self.regions],
             "retired": [],
         }
+
+    def add_region(self, name, gateways=1, args=()):
+        """A region with an empty database, running, that may be added to the account: the others reach it at `url`."""
+        region = Region(self, max(r.ordinal for r in self.regions) + 1, name, gateways, args)
+        region.is_joiner = True
+        region.postgres.__enter__()
+        to_it = self.network.link(region.addresses)
+        region.url = to_it.url
+        for other in self.regions:
+            region.links[other.ordinal] = self.network.link(other.addresses)
+            other.links[region.ordinal] = to_it
+        self.regions.append(region)
+        region.start()
+        return region
 
     # Parts
 

@@ -143,6 +143,10 @@ static void regions_come_and_go_under_ordinals_that_nobody_had(void **state)
     becomes(&planning, "\"retired\":[{\"ordinal\":4,\"name\":\"East US\"},{\"ordinal\":3,");
     assert_int_equal(planning.plan.fence_count, 0); /* it wrote nothing */
     arena_finish(&planning.arena);
+    plan(&planning, four, "{\"kind\":\"add\",\"region\":\"Japan East\",\"url\":\"http://j:81\"}",
+         NULL);
+    becomes(&planning, "\"name\":\"Japan East\",\"url\":\"http://j:81\",\"state\":\"joining\"}]");
+    arena_finish(&planning.arena);
     refused("{\"kind\":\"add\",\"region\":\"EASTUS\"}", NULL, 409, "already");
     refused("{\"kind\":\"add\"}", NULL, 400, "has a name");
     refused("{\"kind\":\"remove\",\"region\":\"West US\"}", NULL, 409, "is the hub");
@@ -223,6 +227,7 @@ static void wishes_are_read_and_printed(void **state)
         "{\"kind\":\"level\",\"level\":\"BoundedStaleness\",\"versions\":7,\"seconds\":3}",
         "{\"kind\":\"mode\",\"mode\":\"multi\"}",
         "{\"kind\":\"priority\",\"regions\":[\"a\",\"b\"]}",
+        "{\"kind\":\"add\",\"region\":\"a\",\"url\":\"https://a\"}",
         "{\"kind\":\"announce\",\"region\":\"a\",\"forwarded\":true}",
     };
     static const char *const bad[] = {
@@ -236,6 +241,7 @@ static void wishes_are_read_and_printed(void **state)
         "{\"kind\":\"failover\",\"force\":1}",
         "{\"kind\":\"priority\",\"regions\":[1]}",
         "{\"kind\":\"level\",\"versions\":0}",
+        "{\"kind\":\"add\",\"region\":\"a\",\"url\":\"ftp://a\"}",
     };
     struct change change;
     struct arena arena;

@@ -1,0 +1,173 @@
+"""Regions that come and go: `orrery account add` and `remove`."""
+
+import threading
+import time
+
+from support.account import Account, wait_for
+
+HOT = {"x-ms-documentdb-partitionkey": '["hot"]'}
+
+
+def make(client, container, **definition):
+    assert client.post("/dbs", {"id": "d"}).status in (201, 409)
+    body = {"id": container, "partitionKey": {"paths": ["/pk"], "kind": "Hash", "version": 2}, **definition}
+    answer = client.post("/dbs/d/colls", body)
+    assert answer.status == 201, answer
+
+
+def put(client, container, id, pk="hot", **members):
+    answer = client.post(f"/dbs/d/colls/{container}/docs", {"id": id, "pk": pk, **members},
+                         headers={"x-ms-documentdb-partitionkey": f'["{pk}"]', "x-ms-documentdb-is-upsert": "true"})
+    assert answer.status in (200, 201), answer
+    return answer
+
+
+def remove(client, container, id, pk="hot"):
+    answer = client.request("DELETE", f"/dbs/d/colls/{container}/docs/{id}", headers={"x-ms-documentdb-partitionkey": f'["{pk}"]'})
+    assert answer.status == 204, answer
+
+
+class Writing:
+    """A client that writes and deletes at the hub until it is told to stop."""
+
+    def __init__(self, account):
+        self.client, self.count, self.failed = account.region(1).client(), 0, None
+        self.is_over = threading.Event()
+        self.thread = threading.Thread(target=self.run)
+
+    def run(self):
+        try:
+            while not self.is_over.is_set():
+                n = self.count
+                put(self.client, "c", f"w{n % 60}", n=n, u=f"w{n % 60}")
+                if n % 7 == 6:
+                    remove(self.client, "c", f"w{n % 60}")
+                self.count += 1
+                time.sleep(0.01)
+        except Exception as error:
+            self.failed = error
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.is_over.set()
+        self.thread.join()
+        assert self.failed is None, self.failed
+
+
+def readable(account, region=1):
+    client = account.region(region).client()
+    try:
+        return [place["name"] for place in client.get("/").json["readableLocations"]]
+    finally:
+        client.close()
+
+
+def added(account, name):
+    def wrong():
+        found = [readable(account, region.ordinal) for region in account.regions]
+        return None if all(name in one for one in found) else f"readable: {found}"
+    wait_for(wrong, 60)
+
+
+def fill(client):
+    """Items of all kinds, and their history."""
+    make(client, "c", uniqueKeyPolicy={"uniqueKeys": [{"paths": ["/u"]}]}, defaultTtl=-1)
+    make(client, "other")
+    for n in range(120):
+        put(client, "c", f"i{n}", pk=f"p{n % 5}", u=n, text="x" * 300, **({"ttl": 1000} if n % 3 == 0 else {}))
+    for n in range(0, 120, 4):
+        remove(client, "c", f"i{n}", pk=f"p{n % 5}")
+    put(client, "other", "one", n=1.50)
+
+
+def test_a_region_joins_while_clients_write_and_is_removed_again():
+    with Account(regions=2) as account:
+        hub = account.region(1).client()
+        fill(hub)
+        third = account.add_region("North Europe")
+        stranger = third.client()
+        for words, said in [
+                (["add", "North Europe"], "--url says it"), (["add", "East US", "--url", third.url], "already"),
+                (["add", "Mars", "--url", third.url], "of region \"North Europe\", not of \"Mars\""),
+                (["add", "North Europe", "--url", "http://127.0.0.1:1"], "cannot be asked"),
+                (["add", "North Europe", "--url", account.link(2, 1).url], "of region \"West US\""),
+                (["remove", "North Europe"], "no region"), (["level", "Eventual", "--url", third.url], "--url is for")]:
+            done = account.command(*words)
+            assert done.returncode != 0 and said in done.stderr, (words, done)
+        assert account.region(1).sql("select count(*) from orrery.topology") == [(1,)]
+
+        for region in (1, 2):
+            account.link(3, region).delay(0.3)  # it takes a while
+        with Writing(account) as writing:
+            done = account.command("add", "North Europe", "--url", third.url, region=2)
+            assert done.returncode == 0 and "joining" in done.stdout, done
+            seen = set()
+
+            def joins():
+                answer = stranger.get("/dbs/d/colls/other/docs/one", headers=HOT)
+                is_announced = "North Europe" in readable(account)
+                # A region is not read before all may hear of it.
+                assert answer.status in (503, 401) or (answer.status == 200 and answer.json["n"] == 1.5), answer
+                seen.add(answer.status)
+                return None if is_announced and answer.status == 200 else f"{answer.status}, announced: {is_announced}"
+            wait_for(joins, 60)
+            assert seen == {503, 200}
+            added(account, "North Europe")
+            assert writing.count > 0
+            before = writing.count
+            wait_for(lambda: None if writing.count > before else "no more writes", 20)
+        for link in account.network.links:
+            link.heal()
+        account.wait_converged()
+        account.check()
+        token = put(hub, "c", "after", u="after").headers["x-ms-session-token"]
+        assert "#3=" in token, token
+        answer = stranger.get("/dbs/d/colls/c/docs/after", headers={**HOT, "x-ms-session-token": token})
+        assert answer.status == 200, answer
+        numbers = "select epoch, live from orrery.range_epochs where range_id > 0 order by 1 desc limit 1"
+        assert third.sql(numbers)[0][1] == [1, 2, 3]
+
+        # A gateway that starts again finds its place; the others know it without a setting.
+        third.gateways[0].kill9()
+        account.region(2).gateways[0].kill9()
+        account.region(2).links.pop(3)
+        account.region(2).start()
+        third.start()
+        put(hub, "c", "again", u="again")
+        account.wait_converged()
+
+        done = account.command("remove", "North Europe")
+        assert done.returncode == 0, done
+        wait_for(lambda: None if "North Europe" not in readable(account, 2) else "still there", 20)
+        put(hub, "c", "without", u="without")
+        wait_for(lambda: None if third.client().get("/dbs/d/colls/c/docs/after", headers=HOT).status == 403 else "served", 20)
+        done = account.command("add", "North Europe", "--url", third.url)
+        assert done.returncode == 1 and "not empty" in done.stderr, done
+        account.wait_converged(regions=[1, 2])
+
+
+def test_a_stranger_does_not_join():
+    """An account with one region grows; a region of another account, or with data of its own, is refused."""
+    with Account(regions=1) as account:
+        fill(account.region(1).client())
+        second = account.add_region("East US")
+        done = account.command("add", "East US", "--url", second.url)
+        assert done.returncode == 0, done
+        added(account, "East US")
+        account.wait_converged()
+        account.check()
+        other = account.add_region("Brazil South")
+        other.gateways[0].stop()
+        other.gateways[0].args += ["--account", "another"]
+        other.start()
+        done = account.command("add", "Brazil South", "--url", other.url)
+        assert done.returncode == 1 and "of account \"another\"" in done.stderr, done
+        other.gateways[0].stop()
+        other.gateways[0].args = other.gateways[0].args[:-2]
+        other.start()
+        make(other.client(), "own")
+        done = account.command("add", "Brazil South", "--url", other.url)
+        assert done.returncode == 1 and "not empty" in done.stderr, done
