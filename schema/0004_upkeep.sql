@@ -114,25 +114,3 @@ begin
     status := 200; substatus := 0; count := done.count; lsn := done.lsn; vector := done.vector;
 end
 $$;
-
--- Remove up to p_limit tombstones with ts <= p_before. For an account of one region; with more, rule 8.3 of
--- replication decides when a tombstone may go.
-create function orrery.range_purge(p_range bigint, p_before bigint, p_limit integer) returns integer
-language plpgsql as $$
-declare
-    purged integer;
-begin
-    update orrery.ranges g set purged_ts = greatest(g.purged_ts, p_before) where g.range_id = p_range;
-    if not found then
-        return 0;
-    end if;
-    execute format($sql$
-        delete from orrery.%1$I i using (
-            select d.range_id, d.pk, d.id from orrery.%1$I d
-            where d.range_id = $1 and d.deleted and d.ts <= $2 limit $3) x
-        where i.range_id = $1 and i.deleted and i.pk = x.pk and i.id = x.id$sql$, format('items_%s', p_range >> 12))
-    using p_range, p_before, p_limit;
-    get diagnostics purged = row_count;
-    return purged;
-end
-$$;

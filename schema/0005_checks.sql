@@ -10,8 +10,8 @@ create function orrery.digest_half(hash text, start integer) returns numeric lan
     select ('x' || substr(hash, start, 16))::bit(64)::bigint::numeric + 9223372036854775808
 $$;
 
--- Items and tombstones (those a purge may have removed apart). Versions only: local numbers are not part of it, so
--- regions that agree have equal digests.
+-- What is shown: tombstones are not part of it, since each region removes them when it may. Versions only: local numbers are not part
+-- of it, so regions that agree have equal digests.
 create function orrery.range_digest(p_range bigint) returns text language plpgsql stable as $$
 declare
     answer text;
@@ -19,8 +19,7 @@ begin
     execute format($sql$
         select orrery.digest_format(count(*), sum(orrery.digest_half(h, 1)), sum(orrery.digest_half(h, 17)))
         from (select md5(row(i.pk, i.id, i.rid, i.etag, i.ts, i.ttl, i.origin, i.lsn, i.deleted, i.body)::text) as h
-              from orrery.%I i join orrery.ranges g on g.range_id = i.range_id
-              where i.range_id = $1 and not (i.deleted and i.ts <= g.purged_ts)) x$sql$,
+              from orrery.%I i where i.range_id = $1 and not i.deleted) x$sql$,
         format('items_%s', p_range >> 12))
     using p_range into answer;
     return answer;
@@ -28,7 +27,7 @@ end
 $$;
 
 -- The same, from the log alone: of every item the maximal versions (those that no other version knows), and of these the
--- greatest. Where one origin wrote all, that is the last entry.
+-- greatest. Where one origin wrote all, that is the last entry. A trimmed log has these entries still, so nothing is left out.
 create function orrery.range_fold_digest(p_range bigint) returns text language plpgsql stable as $$
 declare
     answer text;
@@ -48,8 +47,7 @@ begin
               from (select distinct on (l.pk, l.id) l.* from orrery.%I l
                     where l.range_id = $1 and l.op < 5 %s
                     order by l.pk, l.id, %s l.seq desc) i
-              join orrery.ranges g on g.range_id = i.range_id
-              where not (i.op >= 3 and i.ts <= g.purged_ts)) x$sql$, log, known,
+              where i.op < 3) x$sql$, log, known,
         case when known <> '' then
             'orrery.rank_class(l.op) desc, l.rank desc nulls last, l.ts desc, l.origin desc, l.lsn desc,' end)
     using p_range into answer;
@@ -57,18 +55,20 @@ begin
 end
 $$;
 
--- What is wrong with a range's numbers; no rows when nothing is.
+-- What is wrong with a range's numbers; no rows when nothing is. Below the horizon the log has gaps, and the entry of every item.
 create function orrery.range_problems(p_range bigint) returns setof text language plpgsql stable as $$
 begin
     return query execute format($sql$
-        with g as (select * from orrery.ranges where range_id = $1),
-        l as (select l.*, lag(l.seq) over w as seq_before, lag(l.lsn) over o as lsn_before, lag(l.index) over o as index_before
-              from orrery.%1$I l where l.range_id = $1
+        with g as (select r.*, coalesce(h.seq, 0) as horizon, coalesce(h.vector, '{}') as trimmed
+                   from orrery.ranges r left join orrery.horizons h on h.range_id = r.range_id where r.range_id = $1),
+        l as (select l.*, lag(l.seq) over w as seq_before, coalesce(lag(l.lsn) over o, g.trimmed[l.origin]) as lsn_before,
+                     lag(l.index) over o as index_before, g.horizon
+              from g join orrery.%1$I l on l.range_id = g.range_id and l.seq > g.horizon
               window w as (order by l.seq), o as (partition by l.origin order by l.seq))
         select format('range %%s does not exist', $1) where not exists (select from g)
         union all
-        select format('sequence jumps from %%s to %%s', coalesce(l.seq_before, 0), l.seq) from l
-        where l.seq <> coalesce(l.seq_before, 0) + 1
+        select format('sequence jumps from %%s to %%s', coalesce(l.seq_before, l.horizon), l.seq) from l
+        where l.seq <> coalesce(l.seq_before, l.horizon) + 1
         union all
         select format('origin %%s: (lsn, index) jumps from (%%s, %%s) to (%%s, %%s)', l.origin, l.lsn_before,
                       l.index_before, l.lsn, l.index) from l
@@ -76,12 +76,16 @@ begin
                    or l.lsn = l.lsn_before and l.index = l.index_before + 1)
         union all
         select format('sequence of the range is %%s, of its log %%s', g.seq, m.seq)
-        from g, (select coalesce(max(l.seq), 0) as seq from l) m where g.seq <> m.seq
+        from g, (select max(l.seq) as seq from l) m where g.seq <> coalesce(m.seq, g.horizon)
         union all
-        select format('vector says %%s for origin %%s, the log %%s', g.vector[o.n], o.n, coalesce(m.lsn, 0))
+        select format('vector says %%s for origin %%s, the log %%s', g.vector[o.n], o.n, coalesce(m.lsn, g.trimmed[o.n], 0))
         from g cross join generate_series(1, cardinality(g.vector)) o(n)
         left join (select l.origin, max(l.lsn) as lsn from l group by l.origin) m on m.origin = o.n
-        where g.vector[o.n] <> coalesce(m.lsn, 0)
+        where g.vector[o.n] <> coalesce(m.lsn, g.trimmed[o.n], 0)
+        union all
+        select format('item %%s is of sequence %%s, which the log does not have', i.id, i.seq)
+        from orrery.%2$I i left join orrery.%1$I x on x.range_id = $1 and x.seq = i.seq and x.pk = i.pk and x.id = i.id
+        where i.range_id = $1 and x.seq is null
         union all
         select format('item %%s is of lsn %%s, ahead of the vector', i.id, i.lsn)
         from g join orrery.%2$I i on i.range_id = g.range_id

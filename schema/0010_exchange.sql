@@ -66,6 +66,8 @@ declare
     lost bigint;
 begin
     perform set_config('synchronous_commit', 'off', true);  -- a region says it again
+    insert into orrery.peers_heard as h (region) values (p_region)
+    on conflict (region) do update set at = clock_timestamp() where h.at < clock_timestamp() - interval '5 seconds';
     select g.range_id
     from unnest(p_range, p_acked) x(range_id, acked) join orrery.ranges g on g.range_id = x.range_id
     where (x.acked::bigint[])[g.origin] > g.vector[g.origin] limit 1 into lost;

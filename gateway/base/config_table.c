@@ -76,6 +76,8 @@ const struct setting settings[] = {
      "PEM authorities that the certificates of https peers come from; default: the system's"},
     {"consistency", NULL, SETTING_CHOICE, GATEWAY, AT(consistency), "Session", 0, 0, levels, NULL, "LEVEL",
      "default consistency level of the account"},
+    {"log-retention-s", NULL, SETTING_NUMBER, GATEWAY, AT(log_retention_s), "604800", 1, INT32_MAX, NULL, NULL, "SECONDS",
+     "how long replaced versions and deletes are kept for the feed of all versions, and for regions that are away; the same in all regions"},
     {"session-wait-ms", NULL, SETTING_NUMBER, GATEWAY, AT(session_wait_ms), "1000", 0, 60000, NULL, NULL, "MS",
      "how long a request waits for what its session token names before it is answered 404/1002"},
 

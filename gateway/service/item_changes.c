@@ -130,7 +130,9 @@ enum op_next items_changes(struct op *op)
  * $7 bytes, $8 now; $9, $10 bound the partition key.
  */
 static const char changes_sql[] =
-    "select r.epoch, r.state, r.vector, r.seq, e.seq, e.origin, e.lsn, e.rid, e.etag, e.ts, e.body,"
+    "select r.epoch, r.state, r.vector, r.seq, exists (select from orrery.horizons h "
+    "    where h.range_id = r.range_id and h.seq > $2 and not orrery.vector_covers($3, h.vector)), "
+    "e.seq, e.origin, e.lsn, e.rid, e.etag, e.ts, e.body,"
     " e.op, e.id, e.prev_lsn, e.prev_rid, e.prev_etag, e.prev_ts, e.prev_body "
     "from orrery.ranges r left join lateral ("
     "select * from (select y.*, "
@@ -173,6 +175,7 @@ enum {
     AT_STATE,
     AT_VECTOR,
     AT_HEAD,
+    AT_IS_TRIMMED, /* entries beyond the position are no longer there */
     AT_SEQ,
     AT_ORIGIN,
     AT_LSN,
@@ -430,6 +433,10 @@ static bool take_rows(struct changes *self, struct call *call, bool *is_at_head)
     int64_t head = pgio_int8(result, 0, AT_HEAD);
     int rows = whole_rows(self, result);
 
+    if (self->is_full && pgio_bool(result, 0, AT_IS_TRIMMED))
+        return fault_set(&call->op.fault, 400, SUB_NONE,
+                         "the etag in if-none-match is older than the changes that are kept of all "
+                         "versions and deletes (--log-retention-s)");
     position->ordinal = regions_current()->self;
     for (int row = 0; row < rows; row++) {
         add_change(self, call->container, result, row);

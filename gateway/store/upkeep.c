@@ -5,21 +5,32 @@
 
 #include "base/banned.h"
 
-#define PAUSE_MS 5000     /* after a round that found little */
+#define PAUSE_MS 5000     /* after a round that found little; less where little is kept */
 #define PAUSE_BUSY_MS 100 /* after one that could not finish */
 #define ROUND_TIME_MAX_MS 60000
 #define ARENA_MAX_BYTES (1u << 20)
 #define JOBS_MAX 256
 #define ROWS_MAX 1000 /* that one job changes */
 #define REAP_MAX 4    /* containers whose tables one job removes */
-/* A tombstone tells nobody anything after this long while the account has one region. */
+/* Tombstones are looked for when they are so old, or as old as what the log keeps, if that is less;
+ * whether they may go depends on the other regions, too. */
 #define TOMBSTONES_KEEP_S 86400
 /* Looking for tombstones reads the whole range. */
 #define PURGE_EVERY_S 21600
+#define TRIM_EVERY_S 60
 /* Nobody sends a batch again after this long: requests have ended long before. */
 #define BATCHES_KEEP_S 86400
 
-enum job_kind { JOB_REAP = 1, JOB_EXPIRE, JOB_EXTEND, JOB_PURGE, JOB_BATCHES };
+enum job_kind {
+    JOB_REAP = 1,
+    JOB_EXPIRE,
+    JOB_EXTEND,
+    JOB_PURGE,
+    JOB_BATCHES,
+    JOB_STABLE,
+    JOB_TRIM,
+    JOB_DROP
+};
 
 struct job {
     enum job_kind kind;
@@ -42,21 +53,30 @@ static const char plan_sql[] =
     "and e.epoch = r.epoch and e.hub = r.origin) "
     "union all select 3, container from orrery.ranges group by container having max(seq) % 2097152 "
     "> 1048576 "
-    /* a tombstone is needed while another region may not have it */
-    "union all select 4, r.range_id from orrery.ranges r where r.purged_ts < $1 and r.state = "
-    "'online' and exists (select from orrery.range_epochs e where e.range_id = r.range_id and "
-    "e.epoch = r.epoch and cardinality(e.live) = 1) "
-    "union all select 5, 0 where exists (select from orrery.batches where at < $2)) jobs limit $3";
+    "union all select 4, r.range_id from orrery.ranges r where r.purged_ts < $1 and r.state in "
+    "('online', 'read-only') "
+    "union all select 5, 0 where exists (select from orrery.batches where at < $2) "
+    "union all select 6, 0 where exists (select from orrery.peers) "
+    "union all (select 7, r.range_id from orrery.ranges r left join orrery.horizons h on "
+    "h.range_id = r.range_id where r.state in ('online', 'read-only') and r.seq > coalesce(h.seq, "
+    "0) and coalesce(h.looked_at, 0) <= $4 order by h.looked_at nulls first) "
+    "union all (select 8, r.container from orrery.ranges r left join orrery.horizons h on "
+    "h.range_id = r.range_id where r.state <> 'dropped' group by r.container having "
+    "min(coalesce(h.seq, 0)) >= 2097151)) jobs limit $3";
 
-/* Each answers how much it did. */
+/* $1 range or container, $2 now, $3 how long it is kept. Each answers how much it did. */
 static const char *const job_sql[] = {
-    [JOB_REAP] = "select orrery.container_reap(4)::bigint where $1 = 0 and $2 > 0",
+    [JOB_REAP] = "select orrery.container_reap(4)::bigint where $1 = 0 and $2 > 0 and $3 > 0",
     [JOB_EXPIRE] =
         "select orrery.range_expire(r.range_id, r.epoch, $2, 1000)::bigint from orrery.ranges r "
-        "where r.range_id = $1",
-    [JOB_EXTEND] = "select orrery.log_extend($1)::int::bigint where $2 > 0",
-    [JOB_PURGE] = "select orrery.range_purge($1, $2 - 86400, 1000)::bigint",
-    [JOB_BATCHES] = "select orrery.batches_purge($2 - 86400) where $1 = 0"};
+        "where r.range_id = $1 and $3 > 0",
+    [JOB_EXTEND] = "select orrery.log_extend($1)::int::bigint where $2 > 0 and $3 > 0",
+    [JOB_PURGE] = "select orrery.range_purge($1, $2 - least($3, 86400), 1000)::bigint",
+    [JOB_BATCHES] = "select orrery.batches_purge($2 - 86400) where $1 = 0 and $3 > 0",
+    [JOB_STABLE] =
+        "select 0::bigint from orrery.stability_look() where $1 = 0 and $2 > 0 and $3 > 0",
+    [JOB_TRIM] = "select orrery.range_trim($1, $2 - $3, $2, 1000)::bigint",
+    [JOB_DROP] = "select orrery.log_drop($1)::bigint where $2 > 0 and $3 > 0"};
 
 static op_step round_begin;   /* ask what there is to do */
 static op_step round_planned; /* note it */
@@ -81,7 +101,9 @@ static void round_released(struct op *op)
 
     arena_finish(&op->arena);
     upkeep->is_running = false;
-    pause_for(upkeep, upkeep->has_more ? PAUSE_BUSY_MS : PAUSE_MS);
+    int64_t kept_ms = (int64_t) upkeep->store->config->log_retention_s * 1000;
+    int64_t pause_ms = kept_ms / 4 < PAUSE_MS ? kept_ms / 4 : PAUSE_MS;
+    pause_for(upkeep, upkeep->has_more ? PAUSE_BUSY_MS : pause_ms);
 }
 
 static void start_round(struct loop_timer *timer)
@@ -102,14 +124,17 @@ static enum op_next round_begin(struct op *op)
     struct pgio_statement statement = {.key = store_statement_key(STATEMENT_UPKEEP, 0),
                                        .sql = plan_sql};
     struct pgparams params = {0};
-    int64_t now_s = clock_items_s();
+    int64_t now_s = clock_items_s(), kept_s = upkeep->store->config->log_retention_s;
+    int64_t tombstones_s = kept_s < TOMBSTONES_KEEP_S ? kept_s : TOMBSTONES_KEEP_S;
+    int64_t every_s = kept_s / 4 < PURGE_EVERY_S ? kept_s / 4 : PURGE_EVERY_S;
 
     if (!op_alloc_self(op, sizeof(struct round)))
         return OP_FAILED;
     op_self(op, struct round)->upkeep = upkeep;
-    pgparams_int8(&params, now_s - TOMBSTONES_KEEP_S - PURGE_EVERY_S);
+    pgparams_int8(&params, now_s - tombstones_s - every_s);
     pgparams_int8(&params, now_s - BATCHES_KEEP_S);
     pgparams_int8(&params, JOBS_MAX);
+    pgparams_int8(&params, now_s - (kept_s / 4 < TRIM_EVERY_S ? kept_s / 4 : TRIM_EVERY_S));
     return store_query(upkeep->store, op, STORE_READS, &statement, &params, round_planned);
 }
 
@@ -139,6 +164,7 @@ static enum op_next job_begin(struct op *op)
         .sql = job_sql[job->kind]};
     pgparams_int8(&params, job->id);
     pgparams_int8(&params, clock_items_s());
+    pgparams_int8(&params, self->upkeep->store->config->log_retention_s);
     return store_query(self->upkeep->store, op, STORE_READS, &statement, &params, job_done);
 }
 

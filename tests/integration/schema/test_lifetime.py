@@ -93,7 +93,7 @@ def test_purge_of_tombstones(range_):
     range_.check()
     assert purge(1001) == 1
     assert range_.item("0") is None and range_.item("4").deleted and not range_.item("5").deleted
-    assert range_.check() != before
+    assert range_.check() == before  # tombstones are not part of what regions compare
     made = range_.one(Op(CREATE, "0"), now=1001)
     assert made.status == 201
     range_.check()
