@@ -27,6 +27,7 @@ def make_container(connection, ranges=1, default_ttl=None, has_unique_keys=False
         "insert into orrery.ranges (range_id, container, index, epk_min, epk_max, epoch, origin, vector, committed,"
         " default_ttl, has_unique_keys) select %(n)s::bigint << 12 | i, %(n)s, i, '', '\\xff', 257, 1, '{0}', '{0}', %(t)s, %(u)s"
         " from generate_series(0, %(r)s - 1) i", {"n": number, "t": default_ttl, "u": has_unique_keys, "r": ranges})
+    connection.execute("select orrery.ranges_enroll(%s)", [number])
     return number
 
 
