@@ -66,10 +66,10 @@ struct config {
     const char *client_endpoints; /* NAME=URL,… that clients use; as peers */
     const char *topology_file;    /* JSON, for the first start; NULL: one region */
     int lease_ms;                 /* D of docs/replication.md */
-    int log_retention_s;
-    int clock_drift_permille; /* ρ of docs/replication.md */
-    const char *consistency;  /* one of the five names, in their public spelling */
-    int session_wait_ms;      /* how long a request waits for what its session token names */
+    int log_retention_s;          /* what is older than that is trimmed from the logs */
+    int clock_drift_permille;     /* ρ of docs/replication.md */
+    const char *consistency;      /* one of the five names, in their public spelling */
+    int session_wait_ms;          /* how long a request waits for what its session token names */
 
     /* Where clients come in. */
     const char *listen_address; /* an IP address in text */
