@@ -12,7 +12,7 @@ build_packages=(
     libcmocka-dev
 )
 server_packages=(postgresql-15)
-test_packages=(python3 python3-venv curl openssl clang clang-format clang-tidy libclang-rt-14-dev)
+test_packages=(etcd-server python3 python3-venv curl openssl clang clang-format clang-tidy libclang-rt-14-dev)
 
 say() {
     printf '%s\n' "$*" >&2
@@ -43,7 +43,8 @@ as_root() {
 }
 
 # Installs what is missing of its arguments; says and does nothing when all is there. The
-# cluster that Debian's PostgreSQL package would make and start is not wanted: Orrery makes its own.
+# cluster that Debian's PostgreSQL package would make and start is not wanted: Orrery makes its own;
+# nor is the server that etcd's package would start.
 packages_need() {
     command -v dpkg-query >/dev/null || return 0 # not Debian: the build names what it misses
     local missing log status=0
@@ -56,6 +57,10 @@ packages_need() {
             [[ " $missing" == *postgresql* ]] && [ ! -e /etc/postgresql-common/createcluster.conf ]; then
             as_root sh -c 'mkdir -p /etc/postgresql-common &&
                 echo "create_main_cluster = false" > /etc/postgresql-common/createcluster.conf'
+        fi
+        # Tests start etcd themselves.
+        if [[ " $missing" == *etcd-server* ]] && [ ! -e /etc/systemd/system/etcd.service ]; then
+            as_root sh -c 'mkdir -p /etc/systemd/system && ln -s /dev/null /etc/systemd/system/etcd.service'
         fi
         apt_quiet update && apt_quiet install --no-install-recommends $missing
     } >"$log" 2>&1 </dev/null || status=$?

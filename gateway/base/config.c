@@ -439,6 +439,12 @@ static bool settle(struct config *config, struct fault *fault)
             fault, 400, SUB_NONE,
             "\"no-auth\" needs a loopback address to listen on, and \"%s\" is open to others",
             config->listen_address);
+    if (config->etcd != NULL &&
+        1000 * (int64_t) config->etcd_ttl_s < 3 * (int64_t) config->lease_ms)
+        return fault_set(fault, 400, SUB_NONE,
+                         "\"etcd-ttl-s\" must be at least three times \"lease-ms\": %d s are less "
+                         "than 3 * %d ms",
+                         config->etcd_ttl_s, config->lease_ms);
     if (config->cert_key_file != NULL && config->cert_file == NULL)
         return fault_set(fault, 400, SUB_NONE, "\"cert-key-file\" needs \"cert-file\"");
     if (config->cert_secret != NULL && config->cert_file == NULL)

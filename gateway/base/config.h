@@ -28,6 +28,7 @@
 #define CONFIG_ARGUMENTS_MAX 4
 #define CONFIG_REGIONS_MAX 5
 #define CONFIG_PEERS_MAX 16
+#define CONFIG_ETCD_MAX 8
 #define CONFIG_WRITE_BATCH_MAX 256
 
 /* Values of the ports besides 1…65535. */
@@ -68,6 +69,9 @@ struct config {
     int lease_ms;                 /* D of docs/replication.md */
     int log_retention_s;          /* what is older than that is trimmed from the logs */
     int clock_drift_permille;     /* ρ of docs/replication.md */
+    const char *etcd;             /* URL,… of the arbiter, see config_url_next; NULL: none */
+    int etcd_ttl_s;               /* of the hub's claim */
+    const char *etcd_ca_file;     /* PEM; NULL: the system's authorities */
     const char *consistency;      /* one of the five names, in their public spelling */
     int session_wait_ms;          /* how long a request waits for what its session token names */
 
@@ -186,6 +190,9 @@ void config_print_markdown(FILE *out);
 
 /* The next name and URL of a checked list of peers; false at its end. All borrow the text. */
 bool config_peer_next(struct slice *rest, struct slice *name, struct slice *url);
+
+/* The next URL of a checked list; false at its end. Borrows the text. */
+bool config_url_next(struct slice *rest, struct slice *url);
 
 /* The next entry of a checked list of latencies; false at its end. The names borrow the text. */
 bool config_latency_next(struct slice *rest, struct slice *from, struct slice *to, unsigned *ms);

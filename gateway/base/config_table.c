@@ -26,7 +26,7 @@
 #define WORK CONFIG_WORK
 
 static setting_check check_account, check_address, check_date, check_endpoint, check_public,
-    check_latencies, check_peers, check_sans;
+    check_etcd, check_latencies, check_peers, check_sans;
 
 static const char *const levels[] = {"Strong",           "BoundedStaleness", "Session",
                                      "ConsistentPrefix", "Eventual",         NULL};
@@ -72,6 +72,13 @@ const struct setting settings[] = {
      "leases between regions; a change of the topology waits as long; the same in all regions"},
     {"clock-drift-permille", NULL, SETTING_NUMBER, GATEWAY, AT(clock_drift_permille), "10", 0, 200, NULL, NULL, "N",
      "how far the clocks of two gateways may drift apart, in thousandths; leases are cut by as much"},
+    {"etcd", NULL, SETTING_TEXT, GATEWAY, AT(etcd), NULL, 0, 0, NULL, check_etcd, "URL,…",
+     "etcd servers that decide which region is the hub, so that another one takes over by itself; the same in all regions; "
+     "default: failover is an operator's command"},
+    {"etcd-ttl-s", NULL, SETTING_NUMBER, GATEWAY, AT(etcd_ttl_s), "15", 2, 3600, NULL, NULL, "SECONDS",
+     "how long the hub's claim lives in etcd without being renewed; at least three times --lease-ms; the same in all regions"},
+    {"etcd-ca-file", NULL, SETTING_TEXT, GATEWAY, AT(etcd_ca_file), NULL, 0, 0, NULL, NULL, "FILE",
+     "PEM authorities that the certificates of https etcd servers come from; default: the system's"},
     {"peer-ca-file", NULL, SETTING_TEXT, SERVE | ACCOUNT, AT(peer_ca_file), NULL, 0, 0, NULL, NULL, "FILE",
      "PEM authorities that the certificates of https peers come from; default: the system's"},
     {"consistency", NULL, SETTING_CHOICE, GATEWAY, AT(consistency), "Session", 0, 0, levels, NULL, "LEVEL",
@@ -356,6 +363,30 @@ static const char *check_peers(const char *text)
         snprintf(copy, sizeof(copy), "%.*s", (int) url.len, url.ptr);
         if (check_endpoint(copy) != NULL)
             return "each is NAME=URL with http://host[:port] or https://host[:port]";
+    }
+    return NULL;
+}
+
+bool config_url_next(struct slice *rest, struct slice *url)
+{
+    if (slice_is_absent(*rest))
+        return false;
+    *url = slice_trim(slice_cut(*rest, ',', rest));
+    return true;
+}
+
+static const char *check_etcd(const char *text)
+{
+    struct slice rest = slice_from_text(text), url;
+    int count = 0;
+
+    while (config_url_next(&rest, &url)) {
+        char copy[512];
+        if (++count > CONFIG_ETCD_MAX)
+            return "at most 8 can be named";
+        snprintf(copy, sizeof(copy), "%.*s", (int) (url.len < sizeof(copy) ? url.len : 0), url.ptr);
+        if (check_endpoint(copy) != NULL)
+            return "URLs http://host[:port] or https://host[:port] with commas between are needed";
     }
     return NULL;
 }

@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +12,8 @@
 #include <unistd.h>
 
 #include "base/banned.h"
+
+#define SETTLE_MS 20
 
 static bool find(char path[PATH_MAX], const char *prefix, const char *name)
 {
@@ -52,8 +55,11 @@ void testpoint(const char *name)
     int number = asked_signal(path);
     snprintf(reached, sizeof(reached), "%s.reached", path);
     /* Of several processes and threads that pass, one finds the file to rename. */
-    if (number != 0 && rename(path, reached) == 0)
+    if (number != 0 && rename(path, reached) == 0) {
         kill(getpid(), number);
+        /* Another thread may have taken the signal: this one must not run on meanwhile. */
+        (void) poll(NULL, 0, SETTLE_MS);
+    }
 }
 
 #else

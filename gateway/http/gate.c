@@ -1,6 +1,7 @@
 #include "http/gate.h"
 
 #include "http/authorize.h"
+#include "store/levels.h"
 
 #include "base/banned.h"
 
@@ -21,10 +22,18 @@ static bool check_write(const struct regions *regions, const struct request *req
      * would be surprised by conflicts. Source: protocol reference, section 9.3. */
     if (is_hub || (is_about_items(route) && topology_may_write(&regions->topology, regions->self) &&
                    header_is_true(&request->headers, HEADER_ALLOW_TENTATIVE_WRITES)))
-        return true;
+        return !is_hub || levels_may_act() || store_fault_read_only(fault);
     /* The hub may have moved here a moment ago. */
     regions_refresh_soon();
     return store_fault_read_only(fault);
+}
+
+bool gate_acts_as_hub(const struct regions *regions, const struct request *request,
+                      const struct route *route)
+{
+    return regions->is_replicating && regions->topology.hub == regions->self &&
+           route->access != ROUTE_OPEN && route->access != ROUTE_OPERATOR &&
+           route->access != ROUTE_PEER && request_is_write(request, route);
 }
 
 bool gate_check(const struct regions *regions, const struct request *request,

@@ -12,11 +12,18 @@
 #include "store/regions.h"
 
 /*
- * fault  403 SUB_WRITE_FORBIDDEN for writes that belong to another region, 403
- *        SUB_ACCOUNT_NOT_FOUND where the region is offline or not one of the account any more (all
- *        but the account itself), 503 while it joins
+ * fault  403 SUB_WRITE_FORBIDDEN for writes that belong to another region, and at a hub that may
+ *        not act any more, as the arbiter has it; 403 SUB_ACCOUNT_NOT_FOUND where the region is
+ * offline or not one of the account any more (all but the account itself), 503 while it joins
  */
 bool gate_check(const struct regions *regions, const struct request *request,
                 const struct route *route, struct fault *fault) MUST_CHECK;
+
+/*
+ * A write that this region takes as the hub is acknowledged only while it may still act when it
+ * answers: meanwhile the process may have been paused for as long as it takes to have another hub.
+ */
+bool gate_acts_as_hub(const struct regions *regions, const struct request *request,
+                      const struct route *route);
 
 #endif

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/testpoint.h"
 #include "http/authorize.h"
 #include "http/gate.h"
 #include "http/refusals.h"
@@ -10,6 +11,7 @@
 #include "http/tickets.h"
 #include "model/charge.h"
 #include "replica/faults.h"
+#include "store/levels.h"
 
 #include <assert.h>
 #include <poll.h>
@@ -49,6 +51,7 @@ struct exchange {
     enum exchange_state state;
     bool is_tls, is_suspended, op_holds, connection_holds;
     bool must_close;
+    bool acts_as_hub; /* it is a write that another hub would have to answer */
     const struct route *route;
     struct slice raw_path;
     struct buf body;
@@ -243,12 +246,25 @@ static struct exchange *exchange_of(struct op *op)
     return container_of(call_of(op), struct exchange, call);
 }
 
+/* Whoever is the hub now may know nothing of what was written here. Rule 5.7. */
+static void check_claim(struct exchange *exchange, const struct op *op)
+{
+    if (!exchange->acts_as_hub || op->fault.status != 0 || exchange->pretext.status != 0)
+        return;
+    testpoint("hub-answers-write");
+    if (!levels_may_act())
+        fault_set(&exchange->pretext, 408, SUB_NONE,
+                  "the write is done in this region, which may not be the hub any more; whether it "
+                  "stays is not known");
+}
+
 static void call_answered(struct op *op)
 {
     struct exchange *exchange = exchange_of(op);
 
     list_remove(&exchange->place);
     call_settle(&exchange->call);
+    check_claim(exchange, op);
     if (exchange->pretext.status != 0)
         exchange->call.reply.header_count = 0; /* no token of what was done */
     prepare_answer(exchange, exchange->pretext.status != 0 ? &exchange->pretext : &op->fault);
@@ -434,6 +450,8 @@ static bool check_service(struct exchange *exchange)
         exchange->fault.retry_after_ms = 1000;
         return false;
     }
+    exchange->acts_as_hub =
+        gate_acts_as_hub(regions_current(), &exchange->call.request, exchange->route);
     return authorize(server->config, &exchange->call, exchange->route, &exchange->fault) &&
            gate_check(regions_current(), &exchange->call.request, exchange->route,
                       &exchange->fault) &&

@@ -5,6 +5,7 @@
 #include "http/process.h"
 #include "http/replication.h"
 #include "http/routes.h"
+#include "replica/arbiter.h"
 
 #include <inttypes.h>
 
@@ -91,6 +92,15 @@ static void print_peers(struct buf *body, struct op *op)
     buf_append_char(body, ']');
 }
 
+static void print_arbiter(struct buf *body)
+{
+    size_t before = body->len;
+
+    buf_append_text(body, ",\"arbiter\":");
+    if (!arbiter_print(body))
+        body->len = before;
+}
+
 enum op_next system_status(struct op *op)
 {
     struct service *service = call_of(op)->service;
@@ -141,6 +151,7 @@ static enum op_next status_answered(struct op *op)
         buf_append_text(&body, ",\"replication\":");
         replication_print(&body);
     }
+    print_arbiter(&body);
     buf_append_char(&body, '}');
     return reply_text(op, 200, NULL, &body);
 }
@@ -270,5 +281,6 @@ enum op_next system_metrics(struct op *op)
                   TOTAL(process, cancels));
     if (regions_current()->is_replicating)
         replication_print_metrics(&out);
+    arbiter_print_metrics(&out);
     return reply_text(op, 200, "text/plain; version=0.0.4", &out);
 }

@@ -192,6 +192,26 @@ static void print_change(struct slice change)
            stage.ptr, note.len > 0 ? ", " : "", (int) note.len, note.ptr);
 }
 
+/* Of the gateway that was asked. */
+static void print_arbiter(struct slice arbiter)
+{
+    struct slice holder = text_of(member(arbiter, "holder"));
+    struct slice margin = member(arbiter, "marginSeconds"),
+                 error = text_of(member(arbiter, "error"));
+
+    if (json_type(arbiter) != JSON_OBJECT)
+        return;
+    printf("arbiter: etcd, the claim is held by %.*s",
+           slice_equals_text(holder, "null") ? 6 : (int) holder.len,
+           slice_equals_text(holder, "null") ? "nobody" : holder.ptr);
+    if (!slice_equals_text(margin, "0.000"))
+        printf(", here for %.*s s more", (int) margin.len, margin.ptr);
+    if (error.len > 0)
+        printf("; no answer for %.*s s: %.*s", (int) member(arbiter, "secondsSinceAnswer").len,
+               member(arbiter, "secondsSinceAnswer").ptr, (int) error.len, error.ptr);
+    printf("\n");
+}
+
 static bool read_told(const struct talk *talk, struct arena *arena, struct topology *topology,
                       struct slice *root, struct fault *fault)
 {
@@ -217,6 +237,8 @@ static int print_status(const struct talk *talk)
         change = member(root, "change");
         if (change.len > 0)
             print_change(change);
+        if (member(root, "arbiter").len > 0)
+            print_arbiter(member(root, "arbiter"));
     }
     arena_finish(&arena);
     return is_read ? PROGRAM_DONE : program_fail("%s", fault.message);

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/testpoint.h"
 #include "model/json.h"
+#include "replica/arbiter.h"
 #include "replica/call.h"
 #include "store/regions.h"
 
@@ -291,6 +292,36 @@ static enum op_next tick_begin(struct op *op)
     return epochs_take(store_of(self), op, failover->holder, tick_taken);
 }
 
+/* Why the arbiter does not let the change go on yet; NULL: it does. A hub that is given up must
+ * have stopped before others accept; one that takes its last write hands over afterwards. Rule 5.7.
+ */
+static const char *lacks_claim(struct tick *self, bool is_opening)
+{
+    unsigned hub = self->regions->topology.hub;
+    enum arbiter_need need = ARBITER_NEEDS_CLAIM;
+
+    if (self->next.hub != hub && !is_fenced(self, hub))
+        need = ARBITER_NEEDS_SEIZED;
+    else if (self->next.hub != hub && !is_opening)
+        need = ARBITER_NEEDS_ANSWER;
+    return arbiter_lacks(self->failover->replica->arbiter, need);
+}
+
+static enum op_next wait_for_claim(struct op *op, const char *why, bool is_opening)
+{
+    struct tick *self = op_self(op, struct tick);
+    struct failover *failover = self->failover;
+    int64_t most_ms = CATCH_UP_MS + 2000 * (int64_t) failover->replica->config->etcd_ttl_s;
+
+    if (!is_opening && self->change.age_ms > most_ms)
+        return move(op, "failed", why);
+    if (failover->waits_for == why)
+        return OP_DONE;
+    failover->waits_for = why;
+    return epochs_go(store_of(self), op, self->change.epoch, is_opening ? "opening" : "closing",
+                     why, tick_moved);
+}
+
 static enum op_next go_on(struct op *op)
 {
     struct tick *self = op_self(op, struct tick);
@@ -299,13 +330,15 @@ static enum op_next go_on(struct op *op)
     self->at = 0;
     if (slice_equals_text(stage, "catching-up"))
         return epochs_ask_catching_up(store_of(self), op, self->change.epoch, catch_up_measured);
-    if (slice_equals_text(stage, "closing"))
-        return op_again(op, close_next);
     if (slice_equals_text(stage, "accepting"))
         return op_again(op, accept_next);
     if (slice_equals_text(stage, "reaching"))
         return epochs_ask_lacking(store_of(self), op, self->change.epoch, reach_measured);
-    return op_again(op, open_some);
+    bool is_opening = !slice_equals_text(stage, "closing");
+    const char *why = lacks_claim(self, is_opening);
+    if (why != NULL)
+        return wait_for_claim(op, why, is_opening);
+    return op_again(op, is_opening ? open_some : close_next);
 }
 
 static enum op_next tick_taken(struct op *op)
@@ -324,6 +357,7 @@ static enum op_next tick_taken(struct op *op)
         failover->epoch = self->change.epoch;
         failover->closed_at_ms = 0;
         failover->was_passed = false;
+        failover->waits_for = NULL;
         memset(failover->is_closed, 0, sizeof(failover->is_closed));
     }
     if (!topology_parse(&self->next, self->change.document, &op->arena, &op->fault))

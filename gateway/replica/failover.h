@@ -27,9 +27,10 @@ struct failover {
     int64_t holder;      /* this process, in orrery.changes */
     int64_t news_due_ms; /* monotonic: when the other regions are asked again */
     /* Of the change under way; lost with the process, and then done again. */
-    int64_t epoch;        /* 0: none */
-    int64_t closed_at_ms; /* when all that answered had closed; 0: not yet */
-    bool was_passed;      /* every region was asked to accept once */
+    int64_t epoch;         /* 0: none */
+    int64_t closed_at_ms;  /* when all that answered had closed; 0: not yet */
+    const char *waits_for; /* what is written of the arbiter */
+    bool was_passed;       /* every region was asked to accept once */
     bool is_closed[TOPOLOGY_ORDINAL_MAX + 1];
 };
 

@@ -1,5 +1,6 @@
 #include "replica/replica.h"
 
+#include "replica/arbiter.h"
 #include "replica/beat.h"
 #include "replica/failover.h"
 #include "replica/puller.h"
@@ -15,7 +16,9 @@ bool replica_start(struct replica *replica, const struct config *config, struct 
     replica->puller = calloc(1, sizeof(*replica->puller));
     replica->beats = calloc(1, sizeof(*replica->beats));
     replica->failover = calloc(1, sizeof(*replica->failover));
-    if (replica->puller == NULL || replica->beats == NULL || replica->failover == NULL)
+    replica->arbiter = calloc(1, sizeof(*replica->arbiter));
+    if (replica->puller == NULL || replica->beats == NULL || replica->failover == NULL ||
+        replica->arbiter == NULL || !arbiter_start(replica->arbiter, replica))
         return false;
     beats_start(replica->beats, replica);
     failover_start(replica->failover, replica);
@@ -30,6 +33,8 @@ void replica_stop(struct replica *replica)
         beats_stop(replica->beats);
     if (replica->failover != NULL)
         failover_stop(replica->failover);
+    if (replica->arbiter != NULL)
+        arbiter_stop(replica->arbiter);
 }
 
 void replica_finish(struct replica *replica)
@@ -44,4 +49,6 @@ void replica_finish(struct replica *replica)
     replica->beats = NULL;
     free(replica->failover);
     replica->failover = NULL;
+    free(replica->arbiter);
+    replica->arbiter = NULL;
 }

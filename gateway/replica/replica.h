@@ -11,6 +11,7 @@
 #include "loop/peer.h"
 #include "store/store.h"
 
+struct arbiter;
 struct beats;
 struct failover;
 struct puller;
@@ -23,6 +24,7 @@ struct replica {
     struct puller *puller;     /* takes entries from other regions */
     struct beats *beats;       /* keeps leases */
     struct failover *failover; /* changes of the topology */
+    struct arbiter *arbiter;   /* asks etcd who may be the hub */
 };
 
 /* Begin. Everything is borrowed and outlives the replica. False without memory; replica_finish is

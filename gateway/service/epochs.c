@@ -6,6 +6,7 @@
  * who asks is of this account and the document is one that this program understands.
  */
 #include "model/json.h"
+#include "replica/arbiter.h"
 #include "service/call.h"
 #include "service/handlers.h"
 #include "store/epochs.h"
@@ -46,6 +47,10 @@ static enum op_next read_told(struct op *op)
                schema_migrations_count, regions->accepted_epoch, regions->closed_for,
                regions->fenced_for);
     topology_print(&body, &regions->topology);
+    size_t before = body.len;
+    buf_append_text(&body, ",\"arbiter\":");
+    if (!arbiter_print(&body))
+        body.len = before;
     buf_append_char(&body, ',');
     buf_append_slice(&body, told);
     buf_append_char(&body, '}');

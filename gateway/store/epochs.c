@@ -129,6 +129,27 @@ bool epochs_begun(struct op *op)
 
 /* ---- carrying out ---- */
 
+enum op_next epochs_ask_under_way(struct store *store, struct op *op, op_step *next)
+{
+    struct pgio_statement under_way =
+        statement(13, "select c.epoch, c.fence <> '{}' and c.stage in ('catching-up', 'closing', "
+                      "'accepting') from orrery.changes c where c.ended_at is null "
+                      "order by c.epoch desc limit 1");
+    struct pgparams params = {0};
+
+    return store_query(store, op, STORE_READS, &under_way, &params, next);
+}
+
+bool epochs_under_way(struct op *op, int64_t *epoch, bool *is_fencing)
+{
+    if (!store_check(op, STORE_READS))
+        return false;
+    bool is_there = pgio_row_count(op->result) > 0;
+    *epoch = is_there ? pgio_int8(op->result, 0, 0) : 0;
+    *is_fencing = is_there && pgio_bool(op->result, 0, 1);
+    return true;
+}
+
 enum op_next epochs_take(struct store *store, struct op *op, int64_t holder, op_step *next)
 {
     struct pgio_statement take = statement(

@@ -41,6 +41,11 @@ struct epochs_change {
     struct slice level; /* of the epoch before, or of this one once it opens */
 };
 
+/* The change that is under way here, whoever carries it out: its epoch, 0 for none; does it still
+ * wait for regions that take their last write? */
+enum op_next epochs_ask_under_way(struct store *store, struct op *op, op_step *next);
+bool epochs_under_way(struct op *op, int64_t *epoch, bool *is_fencing) MUST_CHECK;
+
 /* Take it, for a few seconds; *is_there is false when there is none, or another gateway has it. */
 enum op_next epochs_take(struct store *store, struct op *op, int64_t holder, op_step *next);
 bool epochs_taken(struct op *op, struct epochs_change *change, bool *is_there) MUST_CHECK;

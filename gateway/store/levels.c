@@ -38,6 +38,7 @@ static struct promises promises;
 static struct read_lease lease;
 static int64_t looks, looked_ms, needed_ms; /* 0: never */
 static atomic_int_fast64_t waited_ms = -WAITING_MS;
+static atomic_int_fast64_t claimed_until_ms = INT64_MAX;
 
 int64_t levels_now_ms(void)
 {
@@ -51,6 +52,7 @@ void levels_init(const struct config *config)
 {
     rules = (struct lease_rules){.lease_ms = config->lease_ms,
                                  .drift_permille = (unsigned) config->clock_drift_permille};
+    levels_claimed(config->etcd != NULL ? 0 : INT64_MAX);
 }
 
 void levels_finish(void)
@@ -67,11 +69,31 @@ void levels_finish(void)
     promises = (struct promises){0};
     lease = (struct read_lease){0};
     looks = looked_ms = needed_ms = 0;
+    levels_claimed(INT64_MAX);
 }
 
 const struct lease_rules *levels_rules(void)
 {
     return &rules;
+}
+
+/* ---- the arbiter ---- */
+
+void levels_claimed(int64_t until_ms)
+{
+    atomic_store(&claimed_until_ms, until_ms);
+}
+
+int64_t levels_claimed_until_ms(void)
+{
+    return atomic_load(&claimed_until_ms);
+}
+
+bool levels_may_act(void)
+{
+    int64_t until_ms = levels_claimed_until_ms();
+
+    return until_ms == INT64_MAX || levels_now_ms() < until_ms;
 }
 
 /* ---- leases ---- */
@@ -88,7 +110,8 @@ int64_t levels_horizon_ms(const struct topology *topology)
     pthread_mutex_lock(&lock);
     int64_t horizon_ms = promises_horizon(&promises, topology);
     pthread_mutex_unlock(&lock);
-    return horizon_ms;
+    int64_t claimed_ms = levels_claimed_until_ms();
+    return claimed_ms < horizon_ms ? claimed_ms : horizon_ms;
 }
 
 void levels_leased(int64_t epoch, int64_t asked_ms, int64_t granted_ms, int64_t set_version)

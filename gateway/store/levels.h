@@ -23,12 +23,20 @@ void levels_finish(void);
 
 const struct lease_rules *levels_rules(void);
 
+/* ---- the arbiter, where there is one (regions/arbiter.h) ---- */
+
+/* Until when this process may act as the hub: with an arbiter not before it says so, without one
+ * for ever. */
+void levels_claimed(int64_t until_ms);
+int64_t levels_claimed_until_ms(void);
+bool levels_may_act(void);
+
 /* ---- leases ---- */
 
 /* A region promised the hub that asks here; see promises_take. */
 void levels_promised(unsigned ordinal, int64_t epoch, int64_t asked_ms);
 
-/* The hub's horizon in the epoch of its topology. */
+/* The hub's horizon in the epoch of its topology; it ends with its right to act. */
 int64_t levels_horizon_ms(const struct topology *topology);
 
 /* The hub leased reading to this region. */
