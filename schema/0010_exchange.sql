@@ -1,6 +1,18 @@
 -- Entries on their way from region to region: who asks, who has what, and what an entry of a definition does besides
 -- being an item. docs/replication.md states the rules; the numbers are those.
 
+-- How far the log of a range was trimmed: of the entries through seq only those are left that something still needs, and vector is
+-- what they had reached. Apart from ranges, which are hot. looked_at: when the trim found nothing more to do, in seconds.
+create table orrery.horizons (
+    range_id  bigint primary key,
+    seq       bigint not null default 0,
+    vector    bigint[] not null default '{}',
+    looked_at bigint not null default 0
+);
+
+-- Positions in a trimmed log are told apart from those in the log by this much.
+create function orrery.copy_base() returns bigint language sql immutable parallel safe as $$ select 4611686018427387904 $$;
+
 -- Work that one gateway of the region does for all: it is taken for a moment, again and again, by PostgreSQL's clock.
 create table orrery.claims (
     what   text primary key,
@@ -77,16 +89,25 @@ begin
                                                p_region, lost));
         return false;
     end if;
+    -- A region that lacks what is no longer in the log gets a copy (0013), whose positions are beyond copy_base(): it says exactly
+    -- where it is.
     update orrery.peers p set
-        seq = case when p_is_first and not orrery.vector_covers(x.acked, p.acked) then 0 else greatest(p.seq, x.held) end,
+        seq = case when x.is_beyond then case when x.held >= orrery.copy_base() then x.held
+                                              when p.seq >= orrery.copy_base() and not p_is_first then p.seq else orrery.copy_base() end
+                   when p_is_first and not orrery.vector_covers(x.acked, p.acked) then 0
+                   else greatest(p.seq % orrery.copy_base(), x.held % orrery.copy_base()) end,
         acked = case when p_is_first then x.acked else orrery.vector_max(p.acked, x.acked) end,
         committed = case when p_is_first then x.committed else orrery.vector_max(p.committed, x.committed) end
-    from (select x.range_id, x.held, x.acked::bigint[], x.committed::bigint[]
+    from (select x.range_id, x.held, x.acked::bigint[], x.committed::bigint[],
+                 orrery.is_beyond_log(x.range_id, x.acked::bigint[]) as is_beyond
           from unnest(p_range, p_held, p_acked, p_committed) x(range_id, held, acked, committed)) x
     where p.region = p_region and p.range_id = x.range_id
-      and (p.seq < x.held or p.acked <> x.acked or p.committed <> x.committed);
+      and (p.seq < x.held or p.acked <> x.acked or p.committed <> x.committed or (p.seq >= orrery.copy_base()) <> x.is_beyond
+           or p.seq >= orrery.copy_base());
     insert into orrery.peers (region, range_id, seq, acked, committed)
-    select p_region, x.range_id, greatest(x.held, 0), x.acked::bigint[], x.committed::bigint[]
+    select p_region, x.range_id,
+           case when orrery.is_beyond_log(x.range_id, x.acked::bigint[]) then greatest(x.held, orrery.copy_base())
+                else greatest(x.held % orrery.copy_base(), 0) end, x.acked::bigint[], x.committed::bigint[]
     from unnest(p_range, p_held, p_acked, p_committed) x(range_id, held, acked, committed)
     where not exists (select from orrery.peers p where p.region = p_region and p.range_id = x.range_id)
     on conflict do nothing;
@@ -116,7 +137,8 @@ create function orrery.exchange_find(p_region smallint, p_range bigint[], p_rece
 returns table (range_id bigint, "from" bigint, head bigint, vector bigint[], committed bigint[], acked bigint[],
                needs_origin smallint, needs_lsn bigint)
 language sql stable as $$
-    select g.range_id, greatest(coalesce(p.seq, 0), coalesce(x.received, 0)), g.seq, g.vector, g.committed,
+    select g.range_id, f.at, case when k.is_copy then orrery.copy_base() + h.seq else g.seq end,
+           case when k.is_copy then h.vector else g.vector end, g.committed,
            coalesce(p.acked, '{}'), coalesce(c.origin, 0)::smallint, coalesce(c.lsn, 0)
     from orrery.ranges g
     left join orrery.peers p on p.region = p_region and p.range_id = g.range_id
@@ -124,8 +146,19 @@ language sql stable as $$
     left join lateral (select i.origin, i.lsn from orrery.items_0 i
                        where i.range_id = 0 and i.rid = g.container and not i.deleted
                        and i.pk >= 'colls/' and i.pk < 'colls0' limit 1) c on true
+    left join orrery.horizons h on h.range_id = g.range_id
+    -- a copy is given by the hub alone, so that there is one
+    cross join lateral (select coalesce(p.seq >= orrery.copy_base(), false) as is_copy) k
+    cross join lateral (
+        select case when not k.is_copy and x.received < 9223372036854775807
+                    then greatest(coalesce(p.seq, 0), x.received % orrery.copy_base())
+                    else greatest(coalesce(p.seq, 0), coalesce(x.received, 0)) end as at) f
     where g.state <> 'dropped'
-      and (g.seq > greatest(coalesce(p.seq, 0), coalesce(x.received, 0)) and orrery.is_behind(p_region, g.vector, p.acked)
+      and not (k.is_copy and not exists (
+          select from orrery.ranges m join orrery.range_epochs e on e.range_id = m.range_id and e.epoch = m.epoch and e.hub = m.origin
+          where m.range_id = 0))
+      and (case when k.is_copy then orrery.copy_base() + h.seq > f.at
+                else g.seq > f.at and orrery.is_behind(p_region, g.vector, p.acked) end
            or p.range_id is not null and not orrery.vector_covers(p.committed, g.committed)
               and coalesce(x.received, 0) < 9223372036854775807)
     order by g.range_id <> 0, g.range_id <= p_after, g.range_id limit p_limit
@@ -147,6 +180,10 @@ begin
     applied := 0; taken := 0;
     if p_needs_origin > 0 and coalesce((select g.vector[p_needs_origin] from orrery.ranges g where g.range_id = 0), 0) < p_needs_lsn then
         status := 'metadata';
+        return;
+    end if;
+    if exists (select from orrery.copies c where c.range_id = p_range) then
+        status := 'waits';  -- for the copy
         return;
     end if;
     select g.state <> 'dropped' from orrery.ranges g where g.range_id = p_range into is_known;

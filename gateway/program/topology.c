@@ -379,6 +379,7 @@ static bool take_argument(struct change *change, const char *argument)
     case CHANGE_ONLINE:
     case CHANGE_ADD:
     case CHANGE_ANNOUNCE:
+    case CHANGE_REJOIN:
     case CHANGE_REMOVE:
     case CHANGE_KINDS:
         break;

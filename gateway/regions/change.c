@@ -11,7 +11,8 @@
 static const char *const kind_names[CHANGE_KINDS] = {
     [CHANGE_FAILOVER] = "failover", [CHANGE_OFFLINE] = "offline",   [CHANGE_ONLINE] = "online",
     [CHANGE_ADD] = "add",           [CHANGE_ANNOUNCE] = "announce", [CHANGE_REMOVE] = "remove",
-    [CHANGE_LEVEL] = "level",       [CHANGE_MODE] = "mode",         [CHANGE_PRIORITY] = "priority",
+    [CHANGE_REJOIN] = "rejoin",     [CHANGE_LEVEL] = "level",       [CHANGE_MODE] = "mode",
+    [CHANGE_PRIORITY] = "priority",
 };
 
 const char *change_name(enum change_kind kind)
@@ -409,6 +410,12 @@ static bool plan_kind(struct change_plan *plan, const struct topology *topology,
         return plan_add(plan, topology, change, fault);
     case CHANGE_ANNOUNCE:
         return plan_state(plan, topology, change, REGION_JOINING, REGION_ONLINE, fault);
+    case CHANGE_REJOIN:
+        /* What it wrote and nobody has would be lost. */
+        if (topology->mode == TOPOLOGY_MULTI_WRITE)
+            return fault_set(fault, 409, SUB_NONE,
+                             "a region that takes writes does not join anew; remove it");
+        return plan_state(plan, topology, change, REGION_ONLINE, REGION_JOINING, fault);
     case CHANGE_REMOVE:
         return plan_remove(plan, topology, change, is_reached, fault);
     case CHANGE_LEVEL:

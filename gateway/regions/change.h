@@ -15,6 +15,7 @@ enum change_kind {
     CHANGE_ONLINE,
     CHANGE_ADD,      /* a new region begins to copy */
     CHANGE_ANNOUNCE, /* it has caught up */
+    CHANGE_REJOIN,   /* it was away for too long, and joins anew */
     CHANGE_REMOVE,
     CHANGE_LEVEL,
     CHANGE_MODE,

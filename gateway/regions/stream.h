@@ -39,6 +39,10 @@
 
 /* want.held: the asker does not know; the source goes by what it was told before. */
 #define STREAM_UNKNOWN (-1)
+/* Positions beyond are of a copy: in a log that was trimmed, which is given to a region that lacks
+ * what is no longer there. Entries then have gaps between, and the vector of the part is what the
+ * log had reached at its head. */
+#define STREAM_COPY (INT64_C(1) << 62)
 /* want.received: nothing of this range for now. */
 #define STREAM_NOT_NOW INT64_MAX
 

@@ -18,6 +18,7 @@
 #define IDLE_MS 500  /* between looks for a change to carry out */
 #define BUSY_MS 40   /* while there is one */
 #define NEWS_MS 2000 /* between questions to other regions */
+#define KNOWN_MS 60000
 #define CALL_MS 2000
 #define FENCE_LOST_MS 1000 /* for a hub that is given up */
 #define CATCH_UP_MS 30000  /* a change that cannot get so far is given up, or goes on without */
@@ -32,6 +33,7 @@ struct tick {
     struct topology next;          /* the change's document */
     const struct regions *regions; /* as they are */
     unsigned at;                   /* region under way, by index */
+    enum change_kind kind;         /* of the change that is begun for it */
     struct buf message;
     struct slice answer;
     op_step *after; /* of a message to a region: when it has answered */
@@ -51,6 +53,7 @@ static op_step reach_measured;
 static op_step open_some, open_done, open_refreshed;
 static op_step tell_next, tell_answered;
 static op_step news_next, news_answered, news_learnt, news_refreshed;
+static op_step behind_asked;
 static op_step join_next, join_asked, join_answered, join_measured, join_proposed, join_begun;
 
 /* ---- the timer ---- */
@@ -120,7 +123,7 @@ void failover_kick(void)
 
 void failover_start(struct failover *failover, struct replica *replica)
 {
-    *failover = (struct failover){.replica = replica};
+    *failover = (struct failover){.replica = replica, .started_ms = replica->loop->now_ms};
     crypto_random(&failover->holder, sizeof(failover->holder));
     failover->holder &= INT64_MAX;
     loop_timer_init(&failover->timer, due);
@@ -609,7 +612,13 @@ static enum op_next news_next(struct op *op)
     }
     failover->news_due_ms = op->loop->now_ms + NEWS_MS;
     self->at = 0;
-    return op_again(op, join_next);
+    if (topology->hub != self->regions->self)
+        return OP_DONE;
+    int64_t silent_s = failover->replica->config->log_retention_s;
+    if (op->loop->now_ms - failover->started_ms < KNOWN_MS &&
+        (op->loop->now_ms - failover->started_ms) / 1000 < silent_s)
+        return op_again(op, join_next);
+    return epochs_ask_left_behind(store_of(self), op, silent_s, behind_asked);
 }
 
 /* The document of an answer, when it is later than what is known here. */
@@ -658,13 +667,32 @@ static enum op_next news_refreshed(struct op *op)
 
 /* ---- regions that join ---- */
 
+/* One that was away for too long joins anew, so that the others need not keep all for it. */
+static enum op_next behind_asked(struct op *op)
+{
+    struct tick *self = op_self(op, struct tick);
+    const struct topology *topology = &self->regions->topology;
+    int64_t ordinal;
+
+    if (!epochs_number(op, &ordinal))
+        return OP_FAILED;
+    if (ordinal == 0)
+        return op_again(op, join_next);
+    for (unsigned i = 0; i < topology_live_count(topology); i++) {
+        if (topology->regions[i].ordinal == ordinal)
+            self->at = i;
+    }
+    log_warn(&op->log, "region is left behind, it joins anew", "region=\"%.*s\"",
+             FAULT_QUOTE(topology->regions[self->at].name));
+    self->kind = CHANGE_REJOIN;
+    return epochs_propose(store_of(self), op, join_proposed);
+}
+
 static enum op_next join_next(struct op *op)
 {
     struct tick *self = op_self(op, struct tick);
     const struct topology *topology = &self->regions->topology;
 
-    if (topology->hub != self->regions->self)
-        return OP_DONE;
     while (self->at < topology_live_count(topology) &&
            (topology->regions[self->at].state != REGION_JOINING || !is_reachable(self, self->at)))
         self->at++;
@@ -716,6 +744,7 @@ static enum op_next join_measured(struct op *op)
         self->at++;
         return op_again(op, join_next);
     }
+    self->kind = CHANGE_ANNOUNCE;
     return epochs_propose(store_of(self), op, join_proposed);
 }
 
@@ -723,7 +752,7 @@ static enum op_next join_proposed(struct op *op)
 {
     struct tick *self = op_self(op, struct tick);
     const struct topology *topology = &self->regions->topology;
-    struct change change = {.kind = CHANGE_ANNOUNCE, .region = topology->regions[self->at].name};
+    struct change change = {.kind = self->kind, .region = topology->regions[self->at].name};
     struct change_plan *plan = arena_alloc(&op->arena, sizeof(*plan));
 
     if (plan == NULL || !change_plan(plan, topology, &change, NULL, &op->fault) ||

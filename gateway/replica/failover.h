@@ -26,6 +26,7 @@ struct failover {
     bool is_running, is_stopping, is_kicked;
     int64_t holder;      /* this process, in orrery.changes */
     int64_t news_due_ms; /* monotonic: when the other regions are asked again */
+    int64_t started_ms;  /* before a while is over it is not known who is silent */
     /* Of the change under way; lost with the process, and then done again. */
     int64_t epoch;         /* 0: none */
     int64_t closed_at_ms;  /* when all that answered had closed; 0: not yet */

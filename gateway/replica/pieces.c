@@ -155,6 +155,10 @@ static void end_as_applied(struct piece *piece, const struct exchange_applied *a
     case EXCHANGE_METADATA:
         wait_or_give_up(piece);
         return;
+    case EXCHANGE_AGAIN:
+        puller_again(source_of(piece), piece->range);
+        piece_end(piece);
+        return;
     case EXCHANGE_OWN:
         log_error(NULL, "this region was put back to an earlier state, it takes no more writes",
                   "range=%" PRId64 " told_by=%u", piece->range->range_id,
@@ -177,7 +181,7 @@ static void applied(struct pgio_call *call, struct pgio_result *result)
     if (result->outcome == PGIO_ROWS) {
         exchange_read_applied(result, &found);
         if (found.applied > 0)
-            testpoint("apply-committed");
+            testpoint(piece->contents.source != 0 ? "copy-committed" : "apply-committed");
         end_as_applied(piece, &found);
     } else if (result->outcome == PGIO_ERROR && sqlstate_class(result->sqlstate) == SQLSTATE_BUG) {
         refuse(piece, result->message);
@@ -388,7 +392,7 @@ static void defined(struct pgio_call *call, struct pgio_result *result)
         return;
     }
     if (pgio_row_count(result) == 0) {
-        piece->contents.count = 0;
+        piece->contents.count = piece->contents.source = 0;
         apply(piece, probed);
         return;
     }
@@ -411,6 +415,10 @@ static void piece_begin(struct piece *piece)
                                               .sender_epoch = piece->pulled->head.hello.epoch,
                                               .needs_origin = piece->part->needs_origin,
                                               .needs_lsn = piece->part->needs_lsn};
+    if (piece->part->from >= STREAM_COPY) {
+        piece->contents.source = source_of(piece)->ordinal;
+        piece->contents.part = piece->part;
+    }
     if (container == 0 || definition != NULL) {
         compute_and_apply(piece, definition);
         return;
@@ -444,7 +452,7 @@ static bool begin_part(struct pulled *pulled)
 
     if (range == NULL || !is_next(pulled, range))
         return false;
-    if (part->count == 0) {
+    if (part->count == 0 && part->from < STREAM_COPY) {
         puller_passed(pulled->source, range, part->to);
         return false;
     }

@@ -208,10 +208,30 @@ void puller_pause(struct source *source, struct range *range, int64_t pause_ms)
     place->not_before = source->requests + 1;
 }
 
+/* After a copy it goes on in the log itself. */
+static void leave_copy(struct range_place *place, int64_t through)
+{
+    if (through >= STREAM_COPY)
+        return;
+    if (place->held >= STREAM_COPY)
+        place->held -= STREAM_COPY;
+    if (place->received >= STREAM_COPY)
+        place->received -= STREAM_COPY;
+}
+
+void puller_again(struct source *source, struct range *range)
+{
+    struct range_place *place = &range->places[source->slot];
+
+    place->held = place->received = STREAM_COPY;
+    puller_pause(source, range, 0);
+}
+
 void puller_passed(struct source *source, struct range *range, int64_t through)
 {
     struct range_place *place = &range->places[source->slot];
 
+    leave_copy(place, through);
     if (through > place->held)
         place->held = through;
     if (place->received < place->held)
@@ -491,6 +511,7 @@ static void note_received(struct source *source, const struct pulled *pulled)
         if (range == NULL)
             continue;
         struct range_place *place = &range->places[source->slot];
+        leave_copy(place, part->to);
         if (pulled->asked >= place->not_before && part->to > place->received)
             place->received = part->to;
         source->lag_entries += part->head - part->from;
@@ -704,7 +725,12 @@ static void begin_session(struct source *source)
     source->after = 0;
     source->level_ms = source->puller->loop->now_ms;
     FOR_EACH_RANGE(source->puller, range)
-    place_reset(&range->places[source->slot]);
+    {
+        struct range_place *place = &range->places[source->slot];
+        place_reset(place);
+        if (range->copied_from == source->ordinal)
+            place->held = place->received = STREAM_COPY + range->copied;
+    }
     source_continue(source);
 }
 
@@ -796,6 +822,8 @@ static enum op_next load_known(struct op *op)
         has_lost |= set_vector(range, pgio_value(op->result, row, 1));
         unsigned count = (unsigned) pgvalue_int8_array(pgio_value(op->result, row, 2), committed,
                                                        ARRAY_LEN(committed));
+        range->copied_from = (unsigned) pgio_int2(op->result, row, 3);
+        range->copied = pgio_int8(op->result, row, 4);
         range->version += replace(&range->committed, &range->committed_count, committed, count);
     }
     if (!has_answers(puller))

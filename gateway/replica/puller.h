@@ -40,8 +40,10 @@ struct range {
     uint32_t version; /* grows with every change of the vectors */
     bool is_listed;   /* of the last look at the database */
     unsigned vector_count, committed_count;
-    int64_t *vector;    /* what this region has applied, durably */
-    int64_t *committed; /* what is known here to be globally committed */
+    int64_t *vector;      /* what this region has applied, durably */
+    int64_t *committed;   /* what is known here to be globally committed */
+    unsigned copied_from; /* ordinal of the region whose copy it gets; 0: none */
+    int64_t copied;       /* through here */
     struct range_place places[PULLER_SOURCES_MAX];
 };
 
@@ -128,6 +130,9 @@ void puller_pause(struct source *source, struct range *range, int64_t pause_ms);
 /* A piece was applied through a sequence of the source's log; vector as in ranges. */
 void puller_applied(struct source *source, struct range *range, int64_t through,
                     struct slice vector);
+
+/* What is copied of it must be copied from the beginning. */
+void puller_again(struct source *source, struct range *range);
 
 /* There is nothing to be applied through that sequence. */
 void puller_passed(struct source *source, struct range *range, int64_t through);

@@ -187,7 +187,8 @@ static enum op_next pull_fetch(struct op *op)
 
     self->fetched = 1;
     while (self->fetched < most &&
-           first[self->fetched].part.range_id >> 12 == first->part.range_id >> 12)
+           first[self->fetched].part.range_id >> 12 == first->part.range_id >> 12 &&
+           (first[self->fetched].part.from >= STREAM_COPY) == (first->part.from >= STREAM_COPY))
         self->fetched++;
     return exchange_fetch(&call_of(op)->service->store, op, self->request.hello.ordinal, first,
                           self->fetched, bytes > RANGE_BYTES_MIN ? bytes : RANGE_BYTES_MIN,

@@ -239,6 +239,17 @@ enum op_next epochs_ask_joined(struct store *store, struct op *op, unsigned regi
     return store_query(store, op, STORE_CHANGES, &look, &params, next);
 }
 
+enum op_next epochs_ask_left_behind(struct store *store, struct op *op, int64_t silent_s,
+                                    op_step *next)
+{
+    struct pgio_statement ask =
+        statement(13, "select coalesce(orrery.region_left_behind($1), 0)::bigint");
+    struct pgparams params = {0};
+
+    pgparams_int8(&params, silent_s);
+    return store_query(store, op, STORE_READS, &ask, &params, next);
+}
+
 enum op_next epochs_ask_first(struct store *store, struct op *op, op_step *next)
 {
     struct pgio_statement first =

@@ -69,6 +69,11 @@ enum op_next epochs_ask_catching_up(struct store *store, struct op *op, int64_t 
 enum op_next epochs_ask_joined(struct store *store, struct op *op, unsigned region,
                                struct slice answer, op_step *next);
 
+/* At the hub: a region that was silent for so long, or lacks what is no longer in the logs, and
+ * joins anew; 0: none. */
+enum op_next epochs_ask_left_behind(struct store *store, struct op *op, int64_t silent_s,
+                                    op_step *next);
+
 /* The account's first topology, for a region that joins. In the arena. */
 enum op_next epochs_ask_first(struct store *store, struct op *op, op_step *next);
 bool epochs_first(struct op *op, struct slice *document) MUST_CHECK;

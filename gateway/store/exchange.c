@@ -8,6 +8,8 @@
 
 /* Entries of a range that one answer may have; a longer transaction travels whole. */
 #define ENTRIES_MAX 2000
+/* STREAM_COPY, for statements. */
+#define COPY_BASE "4611686018427387904"
 /* Of an entry besides its body, roughly. */
 #define ENTRY_BYTES "160"
 
@@ -43,6 +45,28 @@ static const char fetch_sql[] =
     "true "
     "order by x.n, l.seq";
 
+/* The same of a log that was trimmed (STREAM_COPY): all that is left, wherever it came from. */
+static const char fetch_copy_sql[] =
+    "select x.n::integer, t.upto, l.seq + " COPY_BASE ", l.origin, l.lsn, l.index, l.epoch, l.op, "
+    "l.pk, l.id, l.rid,"
+    " l.ts, l.etag, l.ttl, l.rank, l.context, l.body "
+    "from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[]) with ordinality "
+    "  x(range_id, start, head, acked, n) "
+    "cross join lateral (select max(w.seq) as last from ("
+    "    select v.seq, sum(v.bytes) over (order by v.seq) - v.bytes as before from ("
+    "        select l.seq, coalesce(octet_length(l.body), 0) + " ENTRY_BYTES " as bytes "
+    "        from orrery.log_%" PRIu32
+    " l where l.range_id = x.range_id and l.seq > x.start - " COPY_BASE
+    "        and l.seq <= x.head - " COPY_BASE
+    " order by l.seq limit $7) v) w where w.before < $6) m "
+    "cross join lateral (select case when exists (select from orrery.log_%" PRIu32 " l "
+    "    where l.range_id = x.range_id and l.seq > m.last and l.seq <= x.head - " COPY_BASE ") "
+    "    then m.last + " COPY_BASE " else x.head end as upto) t "
+    "left join lateral (select * from orrery.log_%" PRIu32 " l "
+    "    where l.range_id = x.range_id and l.seq > x.start - " COPY_BASE
+    "    and l.seq <= t.upto - " COPY_BASE " and $5 > 0 order by l.seq offset 0) l on true "
+    "order by x.n, l.seq";
+
 enum {
     FETCHED_N,
     FETCHED_UPTO,
@@ -68,6 +92,10 @@ enum {
 static const char apply_sql[] = "select status, applied, taken, vector from "
                                 "orrery.exchange_apply($1::smallint,$2," APPLY_PARAMETERS ")";
 
+static const char copy_sql[] =
+    "select status, applied, taken, vector from orrery.exchange_copy($1::smallint,$2,$23::smallint,"
+    "$24,$25,$26,$27," APPLY_PARAMETERS ")";
+
 /* $1 and $2, what the entries need, is nothing. */
 static const char apply_metadata_sql[] =
     "select status, applied, taken, vector from orrery.exchange_apply_metadata(" APPLY_PARAMETERS
@@ -75,8 +103,10 @@ static const char apply_metadata_sql[] =
 
 static const char learn_sql[] = "select orrery.exchange_learn($1, $2)";
 
-static const char vectors_sql[] = "select range_id, vector, committed from orrery.ranges where "
-                                  "state <> 'dropped' order by range_id";
+static const char vectors_sql[] =
+    "select r.range_id, r.vector, r.committed, coalesce(c.source, 0)::smallint, coalesce(c.at, 0) "
+    "from orrery.ranges r left join orrery.copies c on c.range_id = r.range_id "
+    "where r.state <> 'dropped' order by r.range_id";
 
 static const char definition_sql[] =
     "select i.body from orrery.items_0 i where i.range_id = 0 and i.rid = $1 and not i.deleted "
@@ -88,17 +118,22 @@ static struct pgio_statement statement(enum store_statement number, const char *
 }
 
 /* A vector as the text of a bigint[]. */
+static void print_vector(struct buf *text, const int64_t *vector, unsigned count)
+{
+    buf_append_char(text, '{');
+    for (unsigned i = 0; i < count; i++) {
+        if (i > 0)
+            buf_append_char(text, ',');
+        buf_append_i64(text, vector[i]);
+    }
+    buf_append_char(text, '}');
+}
+
 static void add_vector(struct pgparams *params, const int64_t *vector, unsigned count)
 {
     struct buf text = {0};
 
-    buf_append_char(&text, '{');
-    for (unsigned i = 0; i < count; i++) {
-        if (i > 0)
-            buf_append_char(&text, ',');
-        buf_append_i64(&text, vector[i]);
-    }
-    buf_append_char(&text, '}');
+    print_vector(&text, vector, count);
     pgparams_add_bytes(params, buf_slice(&text));
     if (text.has_failed)
         params->bytes.has_failed = true;
@@ -251,11 +286,17 @@ enum op_next exchange_fetch(struct store *store, struct op *op, unsigned region,
 {
     uint32_t container = (uint32_t) (found[0].part.range_id >> 12);
     struct pgparams params = {0};
-    char sql[sizeof(fetch_sql) + 3 * 10];
+    bool is_copy = found[0].part.from >= STREAM_COPY;
+    char sql[sizeof(fetch_copy_sql) + sizeof(fetch_sql) + 3 * 10];
 
-    snprintf(sql, sizeof(sql), fetch_sql, container, container, container);
-    struct pgio_statement fetch = {.key = store_statement_key(STATEMENT_EXCHANGE_FETCH, container),
-                                   .sql = sql};
+    if (is_copy)
+        snprintf(sql, sizeof(sql), fetch_copy_sql, container, container, container);
+    else
+        snprintf(sql, sizeof(sql), fetch_sql, container, container, container);
+    struct pgio_statement fetch = {
+        .key = store_statement_key(
+            is_copy ? STATEMENT_EXCHANGE_FETCH_COPY : STATEMENT_EXCHANGE_FETCH, container),
+        .sql = sql};
     pgparams_array_begin(&params, PG_INT8_ARRAY);
     for (unsigned i = 0; i < count; i++)
         pgparams_add_int8(&params, found[i].part.range_id);
@@ -463,6 +504,25 @@ static void put_containers(struct pgparams *params, const struct exchange_piece 
     PUT_INDEXES(params, PG_TEXT_ARRAY, piece, pgparams_add_bytes(params, index->definition));
 }
 
+static struct pgio_statement copy(struct pgparams *params, const struct exchange_piece *piece)
+{
+    int64_t vector[STREAM_VECTOR_MAX];
+    const struct stream_part *part = piece->part;
+    struct buf text = {0};
+
+    for (unsigned i = 0; i < part->vector.count; i++)
+        vector[i] = stream_vector_at(part->vector, i);
+    print_vector(&text, vector, part->vector.count);
+    pgparams_int4(params, (int32_t) piece->source);
+    pgparams_int8(params, part->from - STREAM_COPY);
+    pgparams_int8(params, part->to - STREAM_COPY);
+    pgparams_int8(params, part->head - STREAM_COPY);
+    pgparams_text(params, buf_slice(&text));
+    params->bytes.has_failed |= text.has_failed;
+    buf_finish(&text);
+    return statement(STATEMENT_EXCHANGE_COPY, copy_sql);
+}
+
 struct pgio_statement exchange_apply(struct pgparams *params, const struct exchange_piece *piece)
 {
     bool is_metadata = piece->range_id == 0;
@@ -473,6 +533,8 @@ struct pgio_statement exchange_apply(struct pgparams *params, const struct excha
     pgparams_int8(params, piece->sender_epoch);
     put_entries(params, piece);
     put_claims(params, piece);
+    if (piece->source != 0)
+        return copy(params, piece);
     if (!is_metadata)
         return statement(STATEMENT_EXCHANGE_APPLY, apply_sql);
     put_containers(params, piece);
@@ -481,13 +543,11 @@ struct pgio_statement exchange_apply(struct pgparams *params, const struct excha
 
 void exchange_read_applied(const struct pgio_result *result, struct exchange_applied *applied)
 {
-    static const char *const names[] = {[EXCHANGE_APPLIED] = "applied",
-                                        [EXCHANGE_WAITS] = "waits",
-                                        [EXCHANGE_METADATA] = "metadata",
-                                        [EXCHANGE_DROPPED] = "dropped",
-                                        [EXCHANGE_EPOCH] = "epoch",
-                                        [EXCHANGE_STATE] = "state",
-                                        [EXCHANGE_OWN] = "own"};
+    static const char *const names[] = {
+        [EXCHANGE_APPLIED] = "applied",   [EXCHANGE_WAITS] = "waits",
+        [EXCHANGE_METADATA] = "metadata", [EXCHANGE_DROPPED] = "dropped",
+        [EXCHANGE_EPOCH] = "epoch",       [EXCHANGE_STATE] = "state",
+        [EXCHANGE_OWN] = "own",           [EXCHANGE_AGAIN] = "again"};
     struct slice status = pgio_value(result, 0, 0);
     unsigned i = 0;
 

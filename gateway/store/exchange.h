@@ -84,6 +84,8 @@ struct exchange_piece {
     unsigned count;
     const struct exchange_container *containers; /* range 0 alone */
     unsigned container_count;
+    unsigned source;                /* of a copy; otherwise 0 */
+    const struct stream_part *part; /* of a copy */
 };
 
 /* The statement that applies a piece, and its parameters. */
@@ -96,7 +98,8 @@ enum exchange_status {
     EXCHANGE_DROPPED,  /* the container is gone */
     EXCHANGE_EPOCH,    /* the sender is of an epoch that is over */
     EXCHANGE_STATE,    /* the range takes nothing */
-    EXCHANGE_OWN       /* this region was rolled back */
+    EXCHANGE_OWN,      /* this region was rolled back */
+    EXCHANGE_AGAIN     /* the copy must begin again */
 };
 
 struct exchange_applied {

@@ -73,11 +73,12 @@ static const char *const job_sql[] = {
         "select orrery.range_expire(r.range_id, r.epoch, $2, 1000)::bigint from orrery.ranges r "
         "where r.range_id = $1 and $3 > 0",
     [JOB_EXTEND] = "select orrery.log_extend($1)::int::bigint where $2 > 0 and $3 > 0",
-    [JOB_PURGE] = "select orrery.range_purge($1, $2 - least($3, 86400), 1000)::bigint",
+    [JOB_PURGE] = "select orrery.range_purge($1, $2 - least($3, 86400), 1000, least(60, 10 * "
+                  "$3)::int)::bigint",
     [JOB_BATCHES] = "select orrery.batches_purge($2 - 86400) where $1 = 0 and $3 > 0",
     [JOB_STABLE] =
         "select 0::bigint from orrery.stability_look() where $1 = 0 and $2 > 0 and $3 > 0",
-    [JOB_TRIM] = "select orrery.range_trim($1, $2 - $3, $2, 1000)::bigint",
+    [JOB_TRIM] = "select orrery.range_trim($1, $2 - $3, $2, 1000, least(60, 10 * $3)::int)::bigint",
     [JOB_DROP] = "select orrery.log_drop($1)::bigint where $2 > 0 and $3 > 0"};
 
 static op_step round_begin;   /* ask what there is to do */

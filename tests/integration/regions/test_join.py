@@ -1,5 +1,6 @@
 """Regions that come and go: `orrery account add` and `remove`."""
 
+import json
 import threading
 import time
 
@@ -171,3 +172,62 @@ def test_a_stranger_does_not_join():
         make(other.client(), "own")
         done = account.command("add", "Brazil South", "--url", other.url)
         assert done.returncode == 1 and "not empty" in done.stderr, done
+
+
+def horizon(region):
+    return region.sql("select coalesce(sum(horizon), 0), sum(head) from orrery.log_state where container <> 0")[0]
+
+
+def trimmed(region):
+    wait_for(lambda: None if horizon(region)[0] > 0 and horizon(region)[0] == horizon(region)[1] else f"horizon: {horizon(region)}", 60)
+
+
+def states(account):
+    document = account.region(1).sql("select document from orrery.topology where state = 'open' order by epoch desc limit 1")[0][0]
+    document = document if isinstance(document, dict) else json.loads(document)
+    return {region["ordinal"]: region["state"] for region in document["regions"]}
+
+
+def test_what_is_no_longer_in_the_log_is_copied():
+    """A region joins an account whose log was trimmed, and one that was away for too long joins anew; gateways die on the way."""
+    with Account(regions=2, args=["--log-retention-s", "2"]) as account:
+        hub = account.region(1).client()
+        fill(hub)
+        trimmed(account.region(1))
+        third = account.add_region("North Europe")
+        for region in (1, 2):
+            account.link(3, region).delay(0.2)
+        third.gateways[0].arm("copy-committed", "kill")
+        done = account.command("add", "North Europe", "--url", third.url)
+        assert done.returncode == 0, done
+        wait_for(lambda: None if not third.gateways[0].is_running else "runs", 60)
+        third.gateways[0].kill9()
+        account.region(1).gateways[0].kill9()
+        account.region(1).start()
+        hub = account.region(1).client()
+        with Writing(account):
+            third.start()
+            added(account, "North Europe")
+        account.network.heal()
+        account.wait_converged()
+        account.check()
+        claims = "select pk, key_number, value, id from orrery.unique_claims order by 1, 2, 3, 4"
+        assert third.sql(claims) == account.region(1).sql(claims) != []
+        assert third.client().get("/dbs/d/colls/other/docs/one", headers=HOT).json["n"] == 1.5
+
+        third.kill9()
+        for n in range(1, 120, 4):
+            remove(hub, "c", f"i{n}", pk=f"p{n % 5}")
+        put(hub, "c", "meanwhile", u="meanwhile")
+        wait_for(lambda: None if states(account).get(3) == "joining" else f"{states(account)}", 60)
+        assert "North Europe" not in readable(account)
+        tombstones = "select count(*) from orrery.items_%d where deleted" % account.region(1).sql("select min(container) from orrery.ranges where container > 0")[0]
+        trimmed(account.region(1))
+        wait_for(lambda: None if account.region(1).sql(tombstones) == [(0,)] else f"{account.region(1).sql(tombstones)} tombstones", 60)
+        third.restart()
+        added(account, "North Europe")
+        account.wait_converged()
+        account.check()
+        assert states(account) == {1: "online", 2: "online", 3: "online"}
+        assert third.client().get("/dbs/d/colls/c/docs/meanwhile", headers=HOT).status == 200
+        assert third.client().get("/dbs/d/colls/c/docs/i1", headers={"x-ms-documentdb-partitionkey": '["p1"]'}).status == 404
