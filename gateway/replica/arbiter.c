@@ -260,7 +260,8 @@ static void complain(struct tick *self, const char *why)
     pthread_mutex_lock(&lock);
     was_well = published.is_answering || published.complaint[0] == '\0';
     published.is_answering = false;
-    snprintf(published.complaint, sizeof(published.complaint), "%s", why);
+    snprintf(published.complaint, sizeof(published.complaint), "%.*s",
+             (int) sizeof(published.complaint) - 1, why);
     pthread_mutex_unlock(&lock);
     if (was_well)
         log_warn(&self->arbiter->op.log, "etcd does not answer", "reason=\"%s\"", why);
