@@ -31,7 +31,7 @@ FUZZ_LONGER_S = {"fuzz_answer": 40, "fuzz_emit": 20, "fuzz_query": 20}
 KILLS = 10
 LINE_MAX = 400  # of a log that is shown
 SLOTS = max(2, os.cpu_count() or 2) + 2  # parts at a time; tests of deadlines wait more than they work
-LONG = ["build_asan", "make_sdk_rust", "regions", "openapi", "consistency", "api", "program", "tsan", "crash_regions",
+LONG = ["build_asan", "make_sdk_rust", "regions", "membership", "openapi", "consistency", "api", "program", "tsan", "crash_regions",
         "build_release", "fuzz", "world_regions", "query"]  # what takes longest, first
 
 sys.path.insert(0, str(ROOT / "tests"))
