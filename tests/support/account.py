@@ -19,6 +19,8 @@ import subprocess
 import tempfile
 import time
 
+import psycopg
+
 from . import wire
 from .gateway import Gateway, GatewayError, environment, program
 from .links import Network
@@ -28,6 +30,12 @@ from .threads import run_all
 NAMES = ["West US", "East US", "North Europe", "Southeast Asia", "Brazil South"]
 CONVERGED_S = 60
 POLL_S = 0.1
+BUSY = """
+    select pid, pg_blocking_pids(pid), state, wait_event_type, wait_event,
+           extract(epoch from now() - xact_start)::numeric(9, 3) as transaction_s, left(query, 300)
+    from pg_stat_activity
+    where backend_type = 'client backend' and state <> 'idle' and pid <> pg_backend_pid()
+    order by xact_start"""
 
 
 class AccountGateway(Gateway):
@@ -162,6 +170,14 @@ class Region:
             cursor = connection.execute(statement, parameters)
             return cursor.fetchall() if cursor.description else []
 
+    def busy(self):
+        """What its PostgreSQL is doing, and who waits for whom; for those who look for a failure's cause."""
+        try:
+            with self.postgres.connect(autocommit=True, connect_timeout=5, options="-c statement_timeout=5s") as connection:
+                return "\n".join(map(str, connection.execute(BUSY).fetchall()))
+        except psycopg.Error as error:
+            return str(error)
+
     def vectors(self):
         """The vector of every range that is there, without zeros at its end."""
         found = {}
@@ -200,7 +216,8 @@ class Account:
     def __enter__(self):
         try:
             return self.start()
-        except BaseException:
+        except BaseException as error:
+            error.add_note(self.logs())
             self.remove()
             raise
 
@@ -339,8 +356,9 @@ class Account:
             raise GatewayError("\n".join(errors))
 
     def logs(self, lines=30):
-        return "\n".join(f"--- {gateway.region}, gateway {gateway.number}, {gateway.state()}\n{gateway.reports() or gateway.log(lines)}"
-                         for gateway in self.gateways)
+        told = [f"--- {gateway.region}, gateway {gateway.number}, {gateway.state()}\n{gateway.reports() or gateway.log(lines)}"
+                for gateway in self.gateways]
+        return "\n".join(told + [f"--- {region.name}, PostgreSQL\n{region.busy()}" for region in self.regions])
 
     def remove(self):
         for gateway in self.gateways:
