@@ -86,7 +86,7 @@ const struct setting settings[] = {
     {"log-retention-s", NULL, SETTING_NUMBER, GATEWAY, AT(log_retention_s), "604800", 1, INT32_MAX, NULL, NULL, "SECONDS",
      "how long replaced versions and deletes are kept for the feed of all versions, and for regions that are away; the same in all regions"},
     {"session-wait-ms", NULL, SETTING_NUMBER, GATEWAY, AT(session_wait_ms), "1000", 0, 60000, NULL, NULL, "MS",
-     "how long a request waits for what its session token names before it is answered 404/1002"},
+     "how long a request waits for what its session token names before it is answered 404/1002, and for definitions that the hub may have before it is answered 503"},
 
     {"listen", NULL, SETTING_TEXT, GATEWAY, AT(listen_address), "127.0.0.1", 0, 0, NULL, check_address, "ADDRESS",
      "IP address to listen on; 0.0.0.0 or :: for all"},

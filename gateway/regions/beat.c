@@ -41,6 +41,8 @@ void beat_print_question(struct buf *out, const struct beat_question *question)
                question->hello.schema, question->hello.ordinal, question->hello.epoch);
     if (question->kind == BEAT_PROMISE)
         buf_append_text(out, ",\"asks\":\"promise\"}");
+    else if (question->kind == BEAT_DEFINITIONS)
+        buf_append_text(out, ",\"asks\":\"definitions\"}");
     else
         buf_printf(out, ",\"asks\":\"lease\",\"since\":%" PRId64 "}", question->since);
 }
@@ -67,6 +69,9 @@ bool beat_parse_question(struct beat_question *question, struct slice text, stru
     question->hello.ordinal = (unsigned) ordinal;
     if (slice_equals_text(value, "\"promise\""))
         return true;
+    question->kind = BEAT_DEFINITIONS;
+    if (slice_equals_text(value, "\"definitions\""))
+        return true;
     question->kind = BEAT_LEASE;
     return (slice_equals_text(value, "\"lease\"") &&
             take_number(object, "since", 0, INT64_MAX, &question->since)) ||
@@ -80,6 +85,21 @@ void beat_answer_promise(struct buf *out, bool promised)
     buf_printf(out, "{\"promised\":%s}", promised ? "true" : "false");
 }
 
+static void append_vector(struct buf *out, const int64_t *vector, size_t len)
+{
+    buf_append_char(out, '[');
+    for (size_t i = 0; i < len; i++)
+        buf_printf(out, "%s%" PRId64, i > 0 ? "," : "", vector[i]);
+    buf_append_char(out, ']');
+}
+
+void beat_answer_definitions(struct buf *out, const int64_t *vector, size_t len)
+{
+    buf_append_text(out, "{\"definitions\":");
+    append_vector(out, vector, len);
+    buf_append_char(out, '}');
+}
+
 void beat_answer_begin(struct buf *out)
 {
     buf_append_text(out, "{\"ranges\":[");
@@ -89,16 +109,32 @@ void beat_answer_range(struct buf *out, const struct beat_range *range)
 {
     bool is_first = out->len > 0 && out->ptr[out->len - 1] == '[';
 
-    buf_printf(out, "%s[%" PRId64 ",[", is_first ? "" : ",", range->range_id);
-    for (size_t i = 0; i < range->committed_len; i++)
-        buf_printf(out, "%s%" PRId64, i > 0 ? "," : "", range->committed[i]);
-    buf_printf(out, "],%" PRId64 "]", range->head);
+    buf_printf(out, "%s[%" PRId64 ",", is_first ? "" : ",", range->range_id);
+    append_vector(out, range->committed, range->committed_len);
+    buf_printf(out, ",%" PRId64 "]", range->head);
 }
 
 void beat_answer_end(struct buf *out, int64_t lease_ms, int64_t set_version, int64_t since)
 {
     buf_printf(out, "],\"lease_ms\":%" PRId64 ",\"set_version\":%" PRId64 ",\"since\":%" PRId64 "}",
                lease_ms, set_version, since);
+}
+
+static bool take_vector(struct slice list, int64_t vector[STREAM_VECTOR_MAX], size_t *len)
+{
+    struct json_cursor cursor;
+    struct slice element;
+
+    *len = 0;
+    if (json_type(list) != JSON_ARRAY)
+        return false;
+    cursor = json_iterate(list);
+    while (json_next_element(&cursor, &element)) {
+        if (*len == STREAM_VECTOR_MAX || !json_integer(element, 0, INT64_MAX, &vector[*len]))
+            return false;
+        (*len)++;
+    }
+    return true;
 }
 
 bool beat_parse_answer(struct beat_answer *answer, enum beat_kind kind, struct slice text,
@@ -115,30 +151,16 @@ bool beat_parse_answer(struct beat_answer *answer, enum beat_kind kind, struct s
         answer->promised = json_type(value) == JSON_TRUE;
         return true;
     }
+    if (kind == BEAT_DEFINITIONS)
+        return (json_find(object, SLICE_LITERAL("definitions"), &value) &&
+                take_vector(value, answer->definitions, &answer->definitions_len)) ||
+               malformed(fault);
     if (!take_number(object, "lease_ms", 0, INT64_MAX / 4, &answer->lease_ms) ||
         !take_number(object, "set_version", 0, INT64_MAX, &answer->set_version) ||
         !take_number(object, "since", 0, INT64_MAX, &answer->since) ||
         !json_find(object, SLICE_LITERAL("ranges"), &value) || json_type(value) != JSON_ARRAY)
         return malformed(fault);
     answer->ranges = json_iterate(value);
-    return true;
-}
-
-static bool take_vector(struct beat_range *range, struct slice list)
-{
-    struct json_cursor cursor;
-    struct slice element;
-
-    range->committed_len = 0;
-    if (json_type(list) != JSON_ARRAY)
-        return false;
-    cursor = json_iterate(list);
-    while (json_next_element(&cursor, &element)) {
-        if (range->committed_len == ARRAY_LEN(range->committed) ||
-            !json_integer(element, 0, INT64_MAX, &range->committed[range->committed_len]))
-            return false;
-        range->committed_len++;
-    }
     return true;
 }
 
@@ -154,7 +176,8 @@ enum beat_next beat_next_range(struct beat_answer *answer, struct beat_range *ra
     cursor = json_iterate(triple);
     if (!json_next_element(&cursor, &id) || !json_next_element(&cursor, &committed) ||
         !json_next_element(&cursor, &head) || !json_integer(id, 0, INT64_MAX, &range->range_id) ||
-        !take_vector(range, committed) || !json_integer(head, 0, INT64_MAX, &range->head))
+        !take_vector(committed, range->committed, &range->committed_len) ||
+        !json_integer(head, 0, INT64_MAX, &range->head))
         return BEAT_MALFORMED;
     return BEAT_RANGE;
 }

@@ -1,7 +1,8 @@
 /*
  * /_orrery/beat: gateways of other regions ask for a promise, when they are of the hub, or for
- * leave to read, when they are not. What is answered is looked up in PostgreSQL after the question
- * came: the asker counts from its own stamp, which is older.
+ * leave to read and how far the hub's definitions are, when they are not. What is answered is
+ * looked up in PostgreSQL after the question came: the asker counts from its own stamp, which is
+ * older.
  */
 #include "loop/pgvalue.h"
 #include "regions/beat.h"
@@ -22,6 +23,7 @@ struct beat {
 static op_step promise_told;
 static op_step grant_noted; /* the region was heard; what must it have? */
 static op_step grant_told;
+static op_step definitions_told;
 
 static void finish_beat(void *object)
 {
@@ -43,6 +45,40 @@ static bool check_asker(const struct stream_hello *asker, struct fault *fault)
     return true;
 }
 
+/* Only the hub knows, while it is one. */
+static enum op_next tell_definitions(struct op *op)
+{
+    const struct beat *self = op_self(op, struct beat);
+    const struct regions *regions = regions_current();
+    const struct topology *topology = &regions->topology;
+    struct pgio_statement statement = {.key = store_statement_key(STATEMENT_DEFINITIONS, 0),
+                                       .sql =
+                                           "select vector from orrery.ranges where range_id = $1"};
+    struct pgparams params = {0};
+    bool needs_majority = topology->level <= LEVEL_BOUNDED_STALENESS;
+
+    if (topology->hub != regions->self || self->question.hello.epoch > topology->epoch)
+        return call_fail(op, 409, SUB_NONE, "this region is not the hub of that epoch");
+    if (!levels_may_act() ||
+        (needs_majority && !levels_may_read(topology, regions->self, topology->epoch)))
+        return call_fail(op, 503, SUB_NONE, "this region may have been followed as the hub");
+    pgparams_int8(&params, 0);
+    return store_query(&call_of(op)->service->store, op, STORE_READS, &statement, &params,
+                       definitions_told);
+}
+
+static enum op_next definitions_told(struct op *op)
+{
+    struct beat *self = op_self(op, struct beat);
+    int64_t vector[STREAM_VECTOR_MAX];
+
+    if (!store_check(op, STORE_READS))
+        return OP_FAILED;
+    size_t len = pgvalue_int8_array(pgio_value(op->result, 0, 0), vector, ARRAY_LEN(vector));
+    beat_answer_definitions(&self->body, vector, len);
+    return call_reply_json(op, 200, &self->body);
+}
+
 enum op_next levels_beat(struct op *op)
 {
     struct call *call = call_of(op);
@@ -59,6 +95,8 @@ enum op_next levels_beat(struct op *op)
     if (!beat_parse_question(&self->question, call->request.body, &op->arena, &op->fault) ||
         !check_asker(&self->question.hello, &op->fault))
         return OP_FAILED;
+    if (self->question.kind == BEAT_DEFINITIONS)
+        return tell_definitions(op);
     if (self->question.kind == BEAT_PROMISE) {
         statement.sql = "select promised from orrery.beat_promise($1)";
         pgparams_int8(&params, self->question.hello.epoch);

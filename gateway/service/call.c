@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "model/etag.h"
+#include "service/catch_up.h"
 #include "service/throughput.h"
 
 #include <stdio.h>
@@ -21,6 +22,7 @@ struct resolve {
     void *self; /* of the handler */
 };
 
+static op_step resolve_ask;
 static op_step resolve_loaded; /* make the container of what PostgreSQL said */
 
 static bool check_intended(struct call *call)
@@ -74,7 +76,6 @@ static struct container *find_known(struct call *call)
 enum op_next call_resolve(struct op *op, op_step *next)
 {
     struct call *call = call_of(op);
-    const struct resource_path *path = &call->request.path;
 
     if (call->container == NULL)
         call->container = find_known(call);
@@ -87,6 +88,14 @@ enum op_next call_resolve(struct op *op, op_step *next)
     }
     *resolve = (struct resolve){.next = next, .self = op->self};
     op->self = resolve;
+    return op_again(op, resolve_ask);
+}
+
+static enum op_next resolve_ask(struct op *op)
+{
+    struct call *call = call_of(op);
+    const struct resource_path *path = &call->request.path;
+
     return container_cache_query(&call->service->store, op, path->ids[0], path->ids[1],
                                  resolve_loaded);
 }
@@ -97,9 +106,11 @@ static enum op_next resolve_loaded(struct op *op)
     struct call *call = call_of(op);
     const struct resource_path *path = &call->request.path;
 
-    op->self = resolve->self;
     call->container =
         container_cache_load(&call->service->containers, op, path->ids[0], path->ids[1]);
+    if (call->container == NULL && op->fault.status == 404 && catch_up_is_due(call))
+        return catch_up(op, resolve_ask);
+    op->self = resolve->self;
     if (call->container == NULL)
         return OP_FAILED;
     call->container->loaded_ms = call->service->loop->now_ms;

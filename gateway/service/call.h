@@ -19,8 +19,9 @@ struct call {
     struct service *service;
     struct container *container; /* a reference, once call_resolve found it */
     unsigned resolve_attempts;
-    int64_t now_s;  /* clock of items when the request came */
-    void *exchange; /* the server's half */
+    bool has_caught_up; /* with the hub's definitions as they were when the call was under way */
+    int64_t now_s;      /* clock of items when the request came */
+    void *exchange;     /* the server's half */
 };
 
 static inline struct call *call_of(struct op *op)
@@ -33,6 +34,7 @@ static inline struct call *call_of(struct op *op)
  * The next step finds it in call->container.
  *
  * fault  404 SUB_OWNER_RESOURCE_NOT_FOUND when the database or the container is missing
+ *        503 when it is not known whether the hub has it (service/catch_up.h)
  *        429 SUB_REQUEST_RATE_TOO_LARGE when throughput is enforced and used up
  *        400 SUB_COLLECTION_RID_MISMATCH when x-ms-cosmos-intended-collection-rid names another one
  */

@@ -8,6 +8,7 @@
 #include "model/charge.h"
 #include "model/etag.h"
 #include "service/access.h"
+#include "service/catch_up.h"
 #include "service/handlers.h"
 #include "service/resource.h"
 
@@ -29,14 +30,20 @@ struct ranges {
     uint32_t last_index;
 };
 
+static op_step ranges_ask;
 static op_step ranges_found;
 
 enum op_next pkranges_list(struct op *op)
 {
     struct resource *self = resource_begin(op, &type, sizeof(*self));
 
-    if (self == NULL)
-        return OP_FAILED;
+    return self != NULL ? op_again(op, ranges_ask) : OP_FAILED;
+}
+
+static enum op_next ranges_ask(struct op *op)
+{
+    struct resource *self = op_self(op, struct resource);
+
     return metadata_find_ranges(&call_of(op)->service->store, op, &self->path, ranges_found);
 }
 
@@ -107,6 +114,8 @@ static enum op_next ranges_found(struct op *op)
     if (!metadata_ranges(op, &self->path, self->found, &self->found_count, &ranges.at,
                          &ranges.count, &ranges.last_index))
         return OP_FAILED;
+    if (self->found_count < 2 && catch_up_is_due(call))
+        return catch_up(op, ranges_ask);
     call->reply.charge_cru = CHARGE_METADATA_READ_CRU;
     if (self->found_count < 2)
         return call_fail(op, 404, SUB_OWNER_RESOURCE_NOT_FOUND, "there is no %s \"%.*s\"",

@@ -4,13 +4,14 @@
 #include "model/etag.h"
 #include "model/ids.h"
 #include "model/item.h"
+#include "service/catch_up.h"
 
 #include <assert.h>
 
 #include "base/banned.h"
 
-static op_step path_found;        /* all of it must be there */
-static op_step path_parent_found; /* all but the last */
+static op_step path_ask, path_found;               /* all of it must be there */
+static op_step path_parent_ask, path_parent_found; /* all but the last */
 
 /* ---- finding ---- */
 
@@ -33,17 +34,27 @@ struct resource *resource_begin(struct op *op, const struct resource_type *type,
 
 enum op_next resource_find(struct op *op, op_step *next)
 {
+    op_self(op, struct resource)->next = next;
+    return op_again(op, path_ask);
+}
+
+static enum op_next path_ask(struct op *op)
+{
     struct resource *self = op_self(op, struct resource);
 
-    self->next = next;
     return metadata_find(&call_of(op)->service->store, op, &self->path, path_found);
 }
 
 enum op_next resource_find_parent(struct op *op, op_step *next)
 {
+    op_self(op, struct resource)->next = next;
+    return op_again(op, path_parent_ask);
+}
+
+static enum op_next path_parent_ask(struct op *op)
+{
     struct resource *self = op_self(op, struct resource);
 
-    self->next = next;
     return metadata_find(&call_of(op)->service->store, op, &self->path, path_parent_found);
 }
 
@@ -61,8 +72,8 @@ static const char *kind_noun(enum metadata_kind kind)
     }
 }
 
-/* Needed so many of the path; says which one is the first that is missing. */
-static enum op_next check_found(struct op *op, unsigned needed)
+/* Needed so many of the path; says which one is the first that is missing. again: looks anew. */
+static enum op_next check_found(struct op *op, unsigned needed, op_step *again)
 {
     struct resource *self = op_self(op, struct resource);
 
@@ -70,6 +81,8 @@ static enum op_next check_found(struct op *op, unsigned needed)
         return OP_FAILED;
     if (self->found_count >= needed)
         return op_again(op, self->next);
+    if (catch_up_is_due(call_of(op)))
+        return catch_up(op, again);
     unsigned missing = self->found_count;
     bool is_parent = missing + 1 < self->type->depth;
     call_of(op)->reply.charge_cru = CHARGE_METADATA_READ_CRU;
@@ -81,12 +94,12 @@ static enum op_next check_found(struct op *op, unsigned needed)
 
 static enum op_next path_found(struct op *op)
 {
-    return check_found(op, op_self(op, struct resource)->path.depth);
+    return check_found(op, op_self(op, struct resource)->path.depth, path_ask);
 }
 
 static enum op_next path_parent_found(struct op *op)
 {
-    return check_found(op, op_self(op, struct resource)->type->depth - 1);
+    return check_found(op, op_self(op, struct resource)->type->depth - 1, path_parent_ask);
 }
 
 const struct metadata *resource_one(const struct resource *self)

@@ -97,8 +97,8 @@ bool resource_is_query(const struct op *op);
 /* Allocate a state of size bytes that begins with a struct resource, for the request's path. */
 struct resource *resource_begin(struct op *op, const struct resource_type *type, size_t size);
 
-/* Find the path and go on. Fault 404, with SUB_OWNER_RESOURCE_NOT_FOUND when a parent is missing.
- */
+/* Find the path and go on. Fault 404, with SUB_OWNER_RESOURCE_NOT_FOUND when a parent is missing;
+ * 503 when it is not known whether the hub has it. */
 enum op_next resource_find(struct op *op, op_step *next);
 
 /* The same, but the last of the path may be missing: found_count tells. */

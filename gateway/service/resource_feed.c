@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "model/charge.h"
+#include "service/catch_up.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -146,6 +147,8 @@ static enum op_next feed_rows(struct op *op)
 
     if (!metadata_found(op, &self->path, self->found, &self->found_count))
         return OP_FAILED;
+    if (self->found_count < self->path.depth && catch_up_is_due(call))
+        return catch_up(op, ask);
     if (self->found_count < self->path.depth) {
         call->reply.charge_cru = CHARGE_METADATA_READ_CRU;
         return call_fail(op, 404, SUB_OWNER_RESOURCE_NOT_FOUND,

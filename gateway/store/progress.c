@@ -80,7 +80,8 @@ static void wake(struct slot *slot, int64_t range_id)
 void progress_note(int64_t range_id)
 {
     wake(slot_of(range_id), range_id);
-    wake(&slots[SLOTS], range_id);
+    if (range_id >= 0)
+        wake(&slots[SLOTS], range_id);
 }
 
 uint64_t progress_mark(int64_t range_id)

@@ -15,6 +15,8 @@
 
 /* In place of a range: whichever. */
 #define PROGRESS_ANY (-1)
+/* In place of a range: the hub said how far its definitions are, or did not. It is none of ANY. */
+#define PROGRESS_DEFINITIONS (-2)
 
 /* The range moved. Any thread. */
 void progress_note(int64_t range_id);

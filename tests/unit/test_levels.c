@@ -338,7 +338,7 @@ static void questions_are_read_back(void **state)
 
     (void) state;
     arena_init(&arena, 1 << 16);
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 3; i++) {
         text.len = 0;
         beat_print_question(&text, &asked);
         assert_true(beat_parse_question(&read, buf_slice(&text), &arena, &fault));
@@ -348,7 +348,7 @@ static void questions_are_read_back(void **state)
         assert_int_equal(read.hello.epoch, 513);
         assert_int_equal(read.kind, asked.kind);
         assert_int_equal(read.since, asked.kind == BEAT_LEASE ? 99 : 0);
-        asked.kind = BEAT_PROMISE;
+        asked.kind = i == 0 ? BEAT_PROMISE : BEAT_DEFINITIONS;
     }
     buf_finish(&text);
     arena_finish(&arena);
@@ -415,6 +415,11 @@ static void answers_are_read_back(void **state)
         assert_true(beat_parse_answer(&answer, BEAT_PROMISE, buf_slice(&text), &fault));
         assert_int_equal(answer.promised, promised);
     }
+    text.len = 0;
+    beat_answer_definitions(&text, ranges[0].committed, ranges[0].committed_len);
+    assert_true(beat_parse_answer(&answer, BEAT_DEFINITIONS, buf_slice(&text), &fault));
+    assert_int_equal(answer.definitions_len, 2);
+    assert_memory_equal(answer.definitions, ranges[0].committed, 2 * sizeof(int64_t));
     buf_finish(&text);
 }
 

@@ -5,6 +5,7 @@ import time
 
 import pytest
 from support.account import Account, wait_for
+from support.threads import run_all
 
 PK = {"x-ms-documentdb-partitionkey": '["x"]'}
 
@@ -220,3 +221,86 @@ def test_two_writers_converge():
         account.wait_converged(30)
         account.check()
         assert get(clients[0], "i0").body == get(clients[1], "i0").body
+
+
+def by_name(client, n):
+    """Every way to ask by name for what belongs to a container that is made for it; each with the path that is wanted."""
+    at, query = f"/dbs/d/colls/n{n}", {"content-type": "application/query+json", "x-ms-documentdb-isquery": "true",
+                                       "x-ms-documentdb-query-enablecrosspartition": "true"}
+    return [lambda: client.get(at), lambda: client.get(f"{at}/pkranges"), lambda: client.get(f"{at}/sprocs"),
+            lambda: client.get(f"{at}/docs"),
+            lambda: client.request("POST", f"{at}/docs", {"query": "SELECT * FROM c"}, headers=query),
+            lambda: client.get(f"/dbs/n{n}"), lambda: client.get(f"/dbs/n{n}/colls"), lambda: client.get(f"/dbs/n{n}/users/u")]
+
+
+def make_named(hub, n):
+    make(hub, container=f"n{n}")
+    assert hub.post("/dbs", {"id": f"n{n}"}).status == 201
+    assert hub.post(f"/dbs/n{n}/users", {"id": "u"}).status == 201
+
+
+def questions(region):
+    """How often this region was asked for how far its definitions are; under Session there are no other beats."""
+    counted = 0
+    for gateway in region.gateways:
+        client = gateway.client()
+        counted += sum(int(line.rsplit(" ", 1)[1]) for line in client.get("/metrics").body.decode().splitlines()
+                       if line.startswith("orrery_requests_total{route=\"regions.beat\""))
+        client.close()
+    return counted
+
+
+def test_a_name_is_not_said_to_be_missing_before_the_hub_was_asked():
+    """Rule 9.2. Of the satellite's gateways the second waits as long as it takes; either may be the one that pulls."""
+    account = Account(regions=2, gateways=2)
+    account.region(2).gateways[1].args += ["--session-wait-ms", "25000"]
+    with account as two:
+        hub, quick, patient = two.region(1).client(), two.region(2).client(), two.region(2).client(gateway=1)
+        make(hub)
+        until(patient, "nothing", status=404)
+
+        def all_at_once(n, gateway):
+            found = [None] * len(by_name(hub, n))
+
+            def ask(way):
+                client = two.region(2).client(gateway=gateway)
+                found[way] = by_name(client, n)[way]()
+                client.close()
+            run_all(*[lambda way=way: ask(way) for way in range(len(found))])
+            return found
+
+        # What is nowhere is missing, and the hub says so by itself.
+        asked = [questions(region) for region in two.regions]
+        for client in (quick, patient):
+            assert {way().status for way in by_name(client, 0)} == {404}
+            assert client.get("/dbs/d/colls/n0/docs/i", pk=["x"]).substatus == 1003
+        assert [questions(region) for region in two.regions] == [asked[0] + 18, asked[1]]
+        assert {way().status for way in by_name(hub, 0)} == {404}
+        assert get(patient, "nothing").status == 404  # an item's read has its own rules
+        assert [questions(region) for region in two.regions] == [asked[0] + 18, asked[1]]
+
+        # A satellite that cannot know says that, and what it has is still read.
+        two.isolate(2)
+        make_named(hub, 1)
+        found = all_at_once(1, gateway=0)
+        assert all(answer.status == 503 and answer.header("x-ms-retry-after-ms") for answer in found), found
+        assert get(quick, "nothing").status == 404 and quick.get("/dbs/d/colls/c").status == 200
+
+        # Who waits finds it, when the hub has answered and its definitions have come.
+        with two.region(2).postgres.connect() as connection:
+            connection.execute("select from orrery.ranges where range_id = 0 for update")
+            asked = questions(two.region(1))
+
+            def come():
+                wait_for(lambda: None if questions(two.region(1)) > asked else "the hub is not asked", 60)
+                connection.rollback()
+            two.heal()
+            run_all(come, lambda: found.__setitem__(slice(None), all_at_once(1, gateway=1)))
+        assert [answer.status for answer in found] == [200] * 8, found
+
+        # Many who ask for what is missing do not ask the hub as often.
+        two.delay(0.15)
+        asked, begun = questions(two.region(1)), time.monotonic()
+        for _ in range(2):
+            assert {answer.status for answer in all_at_once(2, gateway=1)} == {404}
+        assert 2 <= questions(two.region(1)) - asked <= 1 + (time.monotonic() - begun) / 0.3
