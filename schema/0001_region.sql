@@ -86,7 +86,7 @@ alter table orrery.batches alter column lsn set compression lz4, alter column ts
     alter column rid set compression lz4, alter column status set compression lz4;
 
 -- Values of unique keys held by the shown version of an item. The key does not make a value unique: replication
--- may bring a clash, which the hub resolves; the write function looks before it writes.
+-- may bring a clash, which the hub resolves (0007); the write function looks before it writes.
 create table orrery.unique_claims (
     range_id   bigint not null,
     pk         bytea not null,
@@ -97,6 +97,15 @@ create table orrery.unique_claims (
 );
 
 create index unique_claims_item on orrery.unique_claims (range_id, pk, id);
+
+-- Values that the shown versions of several items hold: noted by the transaction that brings the second one, gone when one is left.
+create table orrery.unique_clashes (
+    range_id   bigint not null,
+    pk         bytea not null,
+    key_number smallint not null,
+    value      bytea not null,
+    primary key (range_id, pk, key_number, value)
+);
 
 -- Take count consecutive numbers; the first is returned.
 create function orrery.number_take(p_count integer) returns bigint

@@ -253,6 +253,9 @@ begin
         where g.range_id = p_range;
         if r.has_unique_keys then
             perform orrery.claims_write(p_range, seqs, p_kind, p_pk, p_id, p_claim_op, p_claim_key, p_claim_value);
+            if r.default_ttl is not null then  -- an item that has expired holds its values still, and may come back
+                perform orrery.clashes_note(p_range, seqs, p_kind, p_pk, p_id, p_claim_op, p_claim_key, p_claim_value);
+            end if;
         end if;
     end if;
 
@@ -323,6 +326,23 @@ begin
     cross join unnest(p_claim_op, p_claim_key, p_claim_value) c(op, key, value)
     where g.range_id = p_range and p_seqs[c.op] is not null and p_kind[c.op] < 3;
 end
+$$;
+
+-- Of the claims of the items just written, note those that another item has as well.
+create function orrery.clashes_note(
+    p_range bigint, p_seqs bigint[], p_kind smallint[], p_pk bytea[], p_id text[],
+    p_claim_op integer[], p_claim_key smallint[], p_claim_value bytea[])
+returns void language sql as $$
+    insert into orrery.unique_clashes (range_id, pk, key_number, value)
+    select distinct g.range_id, p_pk[c.op], c.key, orrery.claim_value(c.value)
+    from orrery.ranges g
+    cross join unnest(p_claim_op, p_claim_key, p_claim_value) c(op, key, value)
+    cross join lateral (
+        select from orrery.unique_claims u
+        where u.range_id = p_range and u.pk = p_pk[c.op] and u.key_number = c.key and u.value = orrery.claim_value(c.value)
+          and u.id <> p_id[c.op] limit 1) u
+    where g.range_id = p_range and p_seqs[c.op] is not null and p_kind[c.op] < 3
+    on conflict do nothing
 $$;
 
 -- Make items_<n>, log_<n> and write_<n>. p_has_ttl: the container has a default lifetime, so all its items expire.

@@ -159,6 +159,7 @@ begin
         execute format('drop table if exists orrery.%I, orrery.%I', 'items_' || gone, 'log_' || gone);
         execute format('drop function if exists orrery.%I, orrery.%I', 'write_' || gone, 'clash_' || gone);
         delete from orrery.unique_claims c where c.range_id between gone << 12 and gone << 12 | 4095;
+        delete from orrery.unique_clashes c where c.range_id between gone << 12 and gone << 12 | 4095;
         delete from orrery.conflicts x where x.range_id between gone << 12 and gone << 12 | 4095;
         delete from orrery.batches w where w.range_id between gone << 12 and gone << 12 | 4095;
         delete from orrery.range_epochs e where e.range_id between gone << 12 and gone << 12 | 4095;

@@ -1,9 +1,9 @@
 -- Expiry, purge and mass deletion: writes that choose their items themselves. Each call is one transaction of one
 -- range with one LSN, under the range's lock.
 
--- Turn live (or, with op 4, expired) items into tombstones; the caller holds the range's lock and chose the items.
--- How many, and the LSN and vector after.
-create function orrery.items_bury(p_range bigint, p_now bigint, p_op smallint, p_pk bytea[], p_id text[],
+-- Turn live (or, with op 4, expired) items into tombstones; the caller holds the range's lock and chose the items. p_told: what their
+-- entries say, for op 6. How many, and the LSN and vector after.
+create function orrery.items_bury(p_range bigint, p_now bigint, p_op smallint, p_pk bytea[], p_id text[], p_told text[] default null,
                                   out count integer, out lsn bigint, out vector bigint[])
 language plpgsql as $$
 #variable_conflict use_column
@@ -27,14 +27,14 @@ begin
     seqs := r.seq + count;
     -- the log first: it needs what the items still say
     execute format($sql$
-        insert into orrery.%I (range_id, seq, lsn, epoch, rid, ts, prev_lsn, prev_seq, index, origin, op, pk, id, context)
+        insert into orrery.%I (range_id, seq, lsn, epoch, rid, ts, prev_lsn, prev_seq, index, origin, op, pk, id, context, body)
         select g.range_id, g.seq + x.n, $2, g.epoch, i.rid, greatest($3, i.ts), i.lsn, i.seq, x.n - 1, g.origin, $4,
-               i.pk, i.id, $7
+               i.pk, i.id, $7, x.told
         from orrery.ranges g
-        cross join unnest($5, $6) with ordinality x(pk, id, n)
+        cross join unnest($5, $6, $8) with ordinality x(pk, id, told, n)
         cross join lateral (select * from orrery.%I i where i.range_id = $1 and i.pk = x.pk and i.id = x.id limit 1) i
         where g.range_id = $1$sql$, log, items)
-    using p_range, lsn, p_now, p_op, p_pk, p_id, context;
+    using p_range, lsn, p_now, p_op, p_pk, p_id, context, p_told;
     execute format($sql$
         insert into orrery.%I as i (range_id, rid, lsn, seq, ts, origin, deleted, pk, id, context)
         select l.range_id, l.rid, l.lsn, l.seq, l.ts, l.origin, true, l.pk, l.id, l.context

@@ -45,7 +45,7 @@ begin
         select orrery.digest_format(count(*), sum(orrery.digest_half(h, 1)), sum(orrery.digest_half(h, 17)))
         from (select md5(row(i.pk, i.id, i.rid, i.etag, i.ts, i.ttl, i.origin, i.lsn, i.op >= 3, i.body)::text) as h
               from (select distinct on (l.pk, l.id) l.* from orrery.%I l
-                    where l.range_id = $1 and l.op < 5 %s
+                    where l.range_id = $1 and l.op <> 5 %s
                     order by l.pk, l.id, %s l.seq desc) i
               where i.op < 3) x$sql$, log, known,
         case when known <> '' then
@@ -94,6 +94,12 @@ begin
         select format('claim on key %%s by item %%s, which is not there', c.key_number, c.id)
         from orrery.unique_claims c left join orrery.%2$I i on i.range_id = $1 and i.pk = c.pk and i.id = c.id
         where c.range_id = $1 and i.deleted is not false
+        union all
+        select format('%%s items hold one value of key %%s, and it is not noted', u.items, u.key_number)
+        from (select c.pk, c.key_number, c.value, count(*) as items from orrery.unique_claims c where c.range_id = $1
+              group by c.pk, c.key_number, c.value having count(*) > 1) u
+        where not exists (select from orrery.unique_clashes x
+                          where x.range_id = $1 and x.pk = u.pk and x.key_number = u.key_number and x.value = u.value)
         $sql$, format('log_%s', p_range >> 12), format('items_%s', p_range >> 12))
     using p_range;
 end

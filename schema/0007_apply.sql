@@ -9,6 +9,8 @@ $$;
 
 -- Versions that lost: maximal versions of an item that are not the one shown. log_seq: the entry, with its body. What
 -- the log does not have, doc and claims on unique keys, is kept for the moment when the version may be shown again.
+-- winner_rid: the item that has the value of a unique key for which this version was removed, by the entry (removal_origin, removal_lsn);
+-- it is never shown again.
 create table orrery.conflicts (
     range_id    bigint not null,
     pk          bytea not null,
@@ -22,6 +24,9 @@ create table orrery.conflicts (
     claim_key   smallint[] not null default '{}',
     claim_value bytea[] not null default '{}',
     is_resolved boolean not null default false, -- deleted from the feed by a user
+    winner_rid  bigint,
+    removal_origin smallint,
+    removal_lsn bigint,
     number      bigint not null generated always as (orrery.conflict_number(range_id, pk, id, origin, lsn)) stored,
     primary key (range_id, pk, id, origin, lsn)
 );
@@ -66,9 +71,10 @@ begin
 end
 $$;
 
--- What ranks first among concurrent versions: deletes above writes above expiry.
+-- What ranks first among concurrent versions: deletes above writes above what the hub decides, expiry and removal. Those are no
+-- versions that anybody would miss.
 create function orrery.rank_class(op smallint) returns smallint language sql immutable parallel safe as $$
-    select (case op when 3 then 2 when 4 then 0 else 1 end)::smallint
+    select (case op when 3 then 2 when 4 then 0 when 6 then 0 else 1 end)::smallint
 $$;
 
 -- Replace an item by the entry that is shown, with what else is a head of it. changed: sequence of the entry that did it.
@@ -79,7 +85,7 @@ begin
         insert into orrery.%1$I as i
             (range_id, rid, lsn, seq, ts, etag, ttl, origin, deleted, pk, id, context, heads, body, doc)
         select l.range_id, l.rid, l.lsn, $4, l.ts, l.etag, l.ttl, l.origin, l.op >= 3, l.pk, l.id, l.context, $3,
-               l.body, $5
+               case when l.op < 3 then l.body end, $5
         from orrery.%2$I l where l.range_id = $1 and l.seq = $2
         on conflict (range_id, pk, id) do update set
             rid = excluded.rid, lsn = excluded.lsn, seq = excluded.seq, ts = excluded.ts, etag = excluded.etag,
@@ -97,6 +103,27 @@ returns void language sql as $$
     insert into orrery.unique_claims (range_id, pk, key_number, value, id)
     select distinct g.range_id, p_pk, c.key, orrery.claim_value(c.value), p_id
     from orrery.ranges g cross join unnest(p_key, p_value) c(key, value) where g.range_id = p_range;
+    select orrery.clashes_note(p_range, '{1}', '{1}', array[p_pk], array[p_id], array_fill(1, array[cardinality(p_key)]), p_key, p_value)
+    where cardinality(p_key) > 0
+$$;
+
+-- The entry (p_origin, p_lsn) removes an item for a unique key, and tells which version that loses, and to whom: it comes into the feed. p_heads:
+-- what the item was until now. Where the version is none of these, another one that knew it has taken its place, and nothing is lost.
+create function orrery.removal_note(p_range bigint, p_pk bytea, p_id text, p_heads bigint[], p_origin smallint, p_lsn bigint, p_told json)
+returns void language plpgsql as $$
+begin
+    execute format($sql$
+        insert into orrery.conflicts
+            (range_id, pk, id, origin, lsn, log_seq, rid, ts, winner_rid, removal_origin, removal_lsn)
+        select g.range_id, h.pk, h.id, h.origin, h.lsn, h.seq, h.rid, h.ts, $5, $6, $7
+        from orrery.ranges g
+        cross join lateral (select * from orrery.%I h where h.range_id = $1 and h.seq = any ($2)) h
+        where g.range_id = $1 and h.origin = $3 and h.lsn = $4
+        on conflict (range_id, pk, id, origin, lsn) do update set
+            winner_rid = excluded.winner_rid, removal_origin = excluded.removal_origin, removal_lsn = excluded.removal_lsn$sql$,
+        format('log_%s', p_range >> 12))
+    using p_range, p_heads, (p_told ->> 'origin')::smallint, (p_told ->> 'lsn')::bigint, (p_told ->> 'winner')::bigint, p_origin, p_lsn;
+end
 $$;
 
 -- Rule 7.1 for one entry that is in the log already: the item keeps its maximal versions, and shows the greatest.
@@ -128,19 +155,26 @@ begin
     into is_known, rest, old_seq, old_op;
     if is_known then
         return;
+    elsif e.op = 6 then
+        perform orrery.removal_note(p_range, e.pk, e.id, coalesce(i.heads, array[i.seq]), e.origin, e.lsn, e.body::json);
+    else
+        delete from orrery.conflicts x
+        where x.range_id = p_range and x.pk = e.pk and x.id = e.id and x.removal_lsn is not null
+          and orrery.knows(e.context, e.origin, e.lsn, x.origin, x.lsn)
+          and not orrery.knows(e.context, e.origin, e.lsn, x.removal_origin, x.removal_lsn);
     end if;
     execute format($sql$
         select h.seq from orrery.%I h where h.range_id = $1 and h.seq = any ($2)
         order by orrery.rank_class(h.op) desc, h.rank desc nulls last, h.ts desc, h.origin desc, h.lsn desc limit 1$sql$, log)
     using p_range, rest || p_seq into shown;
 
-    -- who loses, with what only the item knows of it; an expiry is no version that anybody would miss
-    if shown <> p_seq and e.op <> 4 then
+    -- who loses, with what only the item knows of it
+    if shown <> p_seq and orrery.rank_class(e.op) > 0 then
         insert into orrery.conflicts
             (range_id, pk, id, origin, lsn, log_seq, rid, ts, doc, claim_key, claim_value)
         values (p_range, e.pk, e.id, e.origin, e.lsn, p_seq, e.rid, e.ts, p_doc, p_key, p_value)
         on conflict do nothing;
-    elsif shown = p_seq and old_seq = any (rest) and old_op <> 4 then
+    elsif shown = p_seq and old_seq = any (rest) and orrery.rank_class(old_op) > 0 then
         insert into orrery.conflicts
             (range_id, pk, id, origin, lsn, log_seq, rid, ts, doc, claim_key, claim_value)
         select g.range_id, i.pk, i.id, i.origin, i.lsn, old_seq, i.rid, i.ts, i.doc,
@@ -268,8 +302,8 @@ begin
         insert into orrery.%1$I
             (range_id, seq, lsn, epoch, rid, ts, prev_lsn, prev_seq, etag, ttl, index, origin, op, pk, id, context, rank, body)
         select g.range_id, x.seq, x.lsn, x.epoch, x.rid, x.ts,
-               case when x.op between 2 and 4 then coalesce(x.lsn_before, i.lsn) end,
-               case when x.op between 2 and 4 then coalesce(x.seq_before, i.seq) end,
+               case when x.op in (2, 3, 4, 6) then coalesce(x.lsn_before, i.lsn) end,
+               case when x.op in (2, 3, 4, 6) then coalesce(x.seq_before, i.seq) end,
                x.etag, x.ttl, x.index, x.origin, x.op, x.pk, x.id, x.context::bigint[], x.rank, x.body
         from orrery.ranges g
         cross join (select y.*, lag(y.seq) over w as seq_before, lag(y.lsn) over w as lsn_before
@@ -284,7 +318,7 @@ begin
           p_context, p_body;
 
     -- 4. The items.
-    if is_plain then
+    if is_plain and 6 <> all (p_op) then
         execute format($sql$
             insert into orrery.%1$I as i
                 (range_id, rid, lsn, seq, ts, etag, ttl, origin, deleted, pk, id, context, body, doc)
@@ -301,11 +335,12 @@ begin
         using p_range, latest, p_origin, p_lsn, p_op, p_pk, p_id, p_rid, p_ts, p_etag, p_ttl, p_context, p_body, p_doc;
         if r.has_unique_keys then
             perform orrery.claims_write(p_range, latest, p_op, p_pk, p_id, p_claim_op, p_claim_key, p_claim_value);
+            perform orrery.clashes_note(p_range, latest, p_op, p_pk, p_id, p_claim_op, p_claim_key, p_claim_value);
         end if;
     else
         for j in 1 .. cardinality(p_lsn) loop
             if shown[j] is not null then
-                perform orrery.apply_one(p_range, shown[j], coalesce(p_doc[j], p_body[j])::jsonb,
+                perform orrery.apply_one(p_range, shown[j], case when p_op[j] < 3 then coalesce(p_doc[j], p_body[j])::jsonb end,
                     array(select c.key from unnest(p_claim_op, p_claim_key) c(op, key) where c.op = j),
                     array(select c.value from unnest(p_claim_op, p_claim_value) c(op, value) where c.op = j));
             end if;
@@ -324,5 +359,67 @@ begin
         end loop;
         select g.epoch from orrery.ranges g where g.range_id = p_range into epoch;
     end if;
+end
+$$;
+
+-- Unique keys (rule 7.4): at the hub of the range's epoch decide who keeps the values that several live items hold, p_limit values at a time: how
+-- many were looked at; call again while it is p_limit. From the greatest rank down an item loses when one that stays holds one of its
+-- values. Elsewhere, and where the range takes no writes, only what is over is forgotten.
+create function orrery.clashes_resolve(p_range bigint, p_epoch bigint, p_now bigint, p_limit integer) returns integer language plpgsql as $$
+declare
+    looked  integer := 0;
+    r       record;
+    x       record;
+    held    jsonb := '{}';  -- by value: what its holder is
+    winner  jsonb;
+    pks     bytea[];
+    ids     text[];
+    told    text[];
+begin
+    perform orrery.range_lock(p_range);
+    select g.*, exists (select from orrery.range_epochs e where e.range_id = g.range_id and e.epoch = g.epoch and e.hub = g.origin) as is_hub
+    from orrery.ranges g where g.range_id = p_range into r;
+    if r.state = 'online' and r.epoch = p_epoch and r.is_hub then
+        for x in execute format($sql$
+            with holders as materialized (
+                select c.pk, c.key_number, c.value, i.id, i.rid, i.ts, i.origin, i.lsn, coalesce(i.heads, array[i.seq]) as heads, h.rank,
+                       count(*) over (partition by c.pk, c.key_number, c.value) as items
+                from orrery.unique_clashes c
+                cross join lateral (select u.id from orrery.unique_claims u where u.range_id = $1 and u.pk = c.pk
+                                    and u.key_number = c.key_number and u.value = c.value offset 0) u
+                cross join lateral (select * from orrery.%1$I i where i.range_id = $1 and i.pk = c.pk and i.id = u.id
+                                    and orrery.is_live(i.deleted, i.ts, i.ttl, $2, $3) limit 1) i
+                cross join lateral (select l.rank from orrery.%2$I l where l.range_id = $1
+                                    and l.seq = any (coalesce(i.heads, array[i.seq])) and l.origin = i.origin and l.lsn = i.lsn limit 1) h
+                where c.range_id = $1),
+            v as materialized (
+                select o.pk, o.key_number, o.value from holders o where o.items > 1
+                group by o.pk, o.key_number, o.value order by o.pk, o.key_number, o.value limit $4)
+            select o.pk, o.id, o.rid, o.ts, o.origin, o.lsn, o.heads, o.rank, (select count(*) from v) as looked,
+                   array_agg(format('%%s %%s %%s', encode(o.pk, 'hex'), o.key_number, encode(o.value, 'hex')) order by o.key_number) as keys
+            from holders o join v on v.pk = o.pk and v.key_number = o.key_number and v.value = o.value
+            group by o.pk, o.id, o.rid, o.ts, o.origin, o.lsn, o.heads, o.rank
+            order by o.pk, o.rank desc nulls last, o.ts desc, o.origin desc, o.lsn desc, o.id$sql$,
+            format('items_%s', p_range >> 12), format('log_%s', p_range >> 12))
+        using p_range, r.default_ttl, p_now, p_limit
+        loop
+            looked := x.looked;
+            select held -> k from unnest(x.keys) with ordinality n(k, at) where held ? k order by at limit 1 into winner;
+            if winner is null then
+                held := held || (select jsonb_object_agg(k, x.rid) from unnest(x.keys) k);
+            else
+                pks := pks || x.pk;
+                ids := ids || x.id;
+                told := told || json_build_object('origin', x.origin, 'lsn', x.lsn, 'winner', winner)::text;
+                perform orrery.removal_note(p_range, x.pk, x.id, x.heads, r.origin, r.vector[r.origin] + 1, told[cardinality(told)]::json);
+            end if;
+        end loop;
+        perform orrery.items_bury(p_range, p_now, 6::smallint, pks, ids, told);
+    end if;
+    delete from orrery.unique_clashes c
+    where c.range_id = p_range and not exists (
+        select from orrery.unique_claims u
+        where u.range_id = c.range_id and u.pk = c.pk and u.key_number = c.key_number and u.value = c.value offset 1);
+    return looked;
 end
 $$;

@@ -257,6 +257,7 @@ begin
         execute format('delete from orrery.%I i where i.range_id = $1', items) using p_range;
         execute format('delete from orrery.%I l where l.range_id = $1', log) using p_range;
         delete from orrery.unique_claims u where u.range_id = p_range;
+        delete from orrery.unique_clashes c where c.range_id = p_range;
         delete from orrery.conflicts x where x.range_id = p_range;
         insert into orrery.copies (range_id, source, at, upto) values (p_range, p_source, 0, p_upto)
         on conflict (range_id) do update set source = excluded.source, at = 0, upto = excluded.upto;
@@ -273,7 +274,7 @@ begin
                                select from orrery.%I i where i.range_id = $1 and i.pk = x.pk and i.id = x.id limit 1) i)
            and not exists (select from unnest($2, $3) x(pk, id) group by x.pk, x.id having count(*) > 1)$sql$, items)
     using p_range, p_pk, p_id into is_new;
-    if is_new and 5 <> all (p_op) then
+    if is_new and 5 <> all (p_op) and 6 <> all (p_op) then
         applied := cardinality(p_lsn);
         execute format($sql$
             insert into orrery.%I (range_id, seq, lsn, epoch, rid, ts, etag, ttl, index, origin, op, pk, id, context, rank, body)
@@ -295,6 +296,7 @@ begin
         using p_range, p_origin, p_lsn, p_op, p_pk, p_id, p_rid, p_ts, p_etag, p_ttl, p_context, p_body, p_doc;
         if r.has_unique_keys then
             perform orrery.claims_write(p_range, p_lsn, p_op, p_pk, p_id, p_claim_op, p_claim_key, p_claim_value);
+            perform orrery.clashes_note(p_range, p_lsn, p_op, p_pk, p_id, p_claim_op, p_claim_key, p_claim_value);
         end if;
     else
         for j in 1 .. cardinality(p_lsn) loop
@@ -321,8 +323,8 @@ begin
                 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)$sql$, log)
             using p_range, r.seq + applied, p_lsn[j], p_entry_epoch[j], p_rid[j], p_ts[j], p_etag[j], p_ttl[j], p_index[j], p_origin[j],
                   p_op[j], p_pk[j], p_id[j], p_context[j]::bigint[], p_rank[j], p_body[j];
-            if p_op[j] < 5 then
-                perform orrery.apply_one(p_range, r.seq + applied, coalesce(p_doc[j], p_body[j])::jsonb,
+            if p_op[j] <> 5 then
+                perform orrery.apply_one(p_range, r.seq + applied, case when p_op[j] < 3 then coalesce(p_doc[j], p_body[j])::jsonb end,
                     array(select k.key from unnest(p_claim_op, p_claim_key) k(op, key) where k.op = j),
                     array(select k.value from unnest(p_claim_op, p_claim_value) k(op, value) where k.op = j));
             end if;

@@ -4,7 +4,8 @@
  *
  * A conflict is addressed by its number, 60 bits that every region computes alike; as an id it is
  * written in 15 hexadecimal digits. Its content is the version that lost, as it would have been
- * read; its resourceId is that of the item as it is now, so clients find the winner by it.
+ * read; its resourceId is that of the item as it is now, or of the one that has the value of a
+ * unique key for which this one was removed, so clients find the winner by it.
  *
  * Feeds run through the ranges in the order of their keys, and inside a range by number.
  */
@@ -31,9 +32,9 @@
 #define NUMBER_DIGITS 15
 
 /* Columns of a conflict, in all statements. */
-#define COLUMNS                                                                             \
-    "i.range_id, i.number, i.pk, i.id, i.rid, i.ts, i.lsn, l.op, l.etag, l.body, s.rid as " \
-    "shown_rid"
+#define COLUMNS                                                                    \
+    "i.range_id, i.number, i.pk, i.id, i.rid, i.ts, i.lsn, l.op, l.etag, l.body, " \
+    "coalesce(i.winner_rid, s.rid) as shown_rid"
 enum {
     ROW_STATE,
     ROW_RANGE,

@@ -165,7 +165,7 @@ static const char full_sql[] =
     "select l.seq, l.origin, l.lsn, f.rid, l.etag, l.ts, l.body, l.op, l.id, l.prev_lsn, "
     "p.rid as prev_rid, p.etag as prev_etag, p.ts as prev_ts, p.body as prev_body "
     "from (%s) l left join lateral ("
-    "select i.rid from (select l.rid, l.ts, l.pk) i where $8 > 0 and l.op < 5 and i.ts >= $5%s) f "
+    "select i.rid from (select l.rid, l.ts, l.pk) i where $8 > 0 and l.op <> 5 and i.ts >= $5%s) f "
     "on true "
     "left join lateral (select p.rid, p.etag, p.ts, p.body from orrery.log_%u p "
     "where p.range_id = r.range_id and p.seq = l.prev_seq and f.rid is not null limit 1) p on true";
@@ -192,7 +192,13 @@ enum {
     AT_PREV_BODY,
 };
 
-enum { LOG_CREATE = 1, LOG_REPLACE, LOG_DELETE, LOG_EXPIRE };
+enum {
+    LOG_CREATE = 1,
+    LOG_REPLACE,
+    LOG_DELETE,
+    LOG_EXPIRE,
+    LOG_REMOVE = 6 /* its unique key is another item's */
+};
 
 static const char *make_sql(const struct changes *self, struct call *call)
 {
@@ -355,7 +361,11 @@ static void append_partition_key(struct buf *out, const struct pkey_definition *
 static void append_metadata(struct buf *out, const struct container *container,
                             const struct pgio_result *result, int row)
 {
-    static const char *const names[] = {"", "create", "replace", "delete", "delete"};
+    static const char *const names[] = {[LOG_CREATE] = "create",
+                                        [LOG_REPLACE] = "replace",
+                                        [LOG_DELETE] = "delete",
+                                        [LOG_EXPIRE] = "delete",
+                                        [LOG_REMOVE] = "delete"};
     int16_t op = pgio_int2(result, row, AT_OP);
 
     buf_printf(out, "\"metadata\":{\"operationType\":\"%s\",\"lsn\":%lld,\"crts\":%lld", names[op],
@@ -366,7 +376,7 @@ static void append_metadata(struct buf *out, const struct container *container,
                    (long long) pgio_int8(result, row, AT_PREV_LSN));
     if (op == LOG_EXPIRE)
         buf_append_text(out, ",\"timeToLiveExpired\":true");
-    if (op == LOG_DELETE || op == LOG_EXPIRE) {
+    if (op == LOG_DELETE || op == LOG_EXPIRE || op == LOG_REMOVE) {
         buf_append_text(out, ",\"id\":");
         buf_append_json_string(out, pgio_value(result, row, AT_ID));
         if (!pgio_is_null(result, row, AT_PREV_RID))

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "store/progress.h"
 
 #include "base/banned.h"
 
@@ -10,8 +11,9 @@
 #define ROUND_TIME_MAX_MS 60000
 #define ARENA_MAX_BYTES (1u << 20)
 #define JOBS_MAX 256
-#define ROWS_MAX 1000 /* that one job changes */
-#define REAP_MAX 4    /* containers whose tables one job removes */
+#define ROWS_MAX 1000   /* that one job changes */
+#define CLASHES_MAX 100 /* values of unique keys that one job decides */
+#define REAP_MAX 4      /* containers whose tables one job removes */
 /* Tombstones are looked for when they are so old, or as old as what the log keeps, if that is less;
  * whether they may go depends on the other regions, too. */
 #define TOMBSTONES_KEEP_S 86400
@@ -29,7 +31,8 @@ enum job_kind {
     JOB_BATCHES,
     JOB_STABLE,
     JOB_TRIM,
-    JOB_DROP
+    JOB_DROP,
+    JOB_CLASHES
 };
 
 struct job {
@@ -64,7 +67,9 @@ static const char plan_sql[] =
     "first) "
     "union all (select 8, r.container from orrery.ranges r left join orrery.horizons h on "
     "h.range_id = r.range_id where r.state <> 'dropped' group by r.container having "
-    "min(coalesce(h.seq, 0)) >= 2097151)) jobs limit $3";
+    "min(coalesce(h.seq, 0)) >= 2097151) "
+    "union all select 9, c.range_id from orrery.unique_clashes c group by c.range_id) jobs "
+    "limit $3";
 
 /* $1 range or container, $2 now, $3 how long it is kept. Each answers how much it did. */
 static const char *const job_sql[] = {
@@ -79,7 +84,10 @@ static const char *const job_sql[] = {
     [JOB_STABLE] =
         "select 0::bigint from orrery.stability_look() where $1 = 0 and $2 > 0 and $3 > 0",
     [JOB_TRIM] = "select orrery.range_trim($1, $2 - $3, $2, 1000, least(60, 10 * $3)::int)::bigint",
-    [JOB_DROP] = "select orrery.log_drop($1)::bigint where $2 > 0 and $3 > 0"};
+    [JOB_DROP] = "select orrery.log_drop($1)::bigint where $2 > 0 and $3 > 0",
+    [JOB_CLASHES] =
+        "select orrery.clashes_resolve(r.range_id, r.epoch, $2, 100)::bigint from orrery.ranges r "
+        "where r.range_id = $1 and $3 > 0"};
 
 static op_step round_begin;   /* ask what there is to do */
 static op_step round_planned; /* note it */
@@ -179,9 +187,15 @@ static enum op_next job_done(struct op *op)
      * better. */
     if (!store_check(op, STORE_READS))
         return OP_FAILED;
-    int64_t most = self->jobs[self->next].kind == JOB_REAP ? REAP_MAX : ROWS_MAX;
-    if (pgio_row_count(op->result) > 0 && pgio_int8(op->result, 0, 0) >= most)
+    const struct job *job = &self->jobs[self->next];
+    int64_t most = job->kind == JOB_REAP      ? REAP_MAX
+                   : job->kind == JOB_CLASHES ? CLASHES_MAX
+                                              : ROWS_MAX;
+    int64_t count = pgio_row_count(op->result) > 0 ? pgio_int8(op->result, 0, 0) : 0;
+    if (count >= most)
         self->upkeep->has_more = true;
+    if (count > 0 && job->kind == JOB_CLASHES)
+        progress_note(job->id); /* other regions wait for it */
     self->next++;
     return op_again(op, job_begin);
 }

@@ -1,6 +1,7 @@
 /*
  * What must be done from time to time in a region: expired items become tombstones, old tombstones
- * and batches go, tables of dropped containers are removed, logs get their next partition.
+ * and batches go, the hub decides who keeps the value of a unique key, tables of dropped containers
+ * are removed, logs get their next partition.
  *
  * One loop per process does it, a statement at a time, and several gateways on one PostgreSQL do
  * not disturb each other: every job locks what it touches, and finds nothing left when another was

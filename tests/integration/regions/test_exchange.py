@@ -1,5 +1,6 @@
 """The exchange of entries between regions: what is written in one comes to all, whatever happens on the way."""
 
+import json
 import threading
 import time
 
@@ -202,15 +203,20 @@ def test_two_gateways_of_a_region_take_turns():
         account.check()
 
 
+def writer_of(region):
+    """A client that may write in any region."""
+    client = region.client()
+    request = client.request
+    client.request = lambda method, path, body=None, headers=None, **named: request(
+        method, path, body, headers={**(headers or {}), "x-ms-cosmos-allow-tentative-writes": "true"}, **named)
+    client.post = lambda path, body=None, headers=None: client.request("POST", path, body, headers)
+    return client
+
+
 def test_two_writers_converge():
     """Invariant 7, multi-write: both write the same items while the link is cut."""
     with Account(regions=2, mode="multi", level="Session") as account:
-        clients = [region.client() for region in account.regions]
-        for client in clients:
-            request = client.request
-            client.request = lambda method, path, body=None, headers=None, request=request, **named: request(
-                method, path, body, headers={**(headers or {}), "x-ms-cosmos-allow-tentative-writes": "true"}, **named)
-            client.post = lambda path, body=None, headers=None, client=client: client.request("POST", path, body, headers)
+        clients = [writer_of(region) for region in account.regions]
         make(clients[0])
         put(clients[0], "shared", who=1)
         until(clients[1], "shared")
@@ -304,3 +310,61 @@ def test_a_name_is_not_said_to_be_missing_before_the_hub_was_asked():
         for _ in range(2):
             assert {answer.status for answer in all_at_once(2, gateway=1)} == {404}
         assert 2 <= questions(two.region(1)) - asked <= 1 + (time.monotonic() - begun) / 0.3
+
+
+def lost_in(client):
+    """What the conflicts feed says: the item, what it did, who has its value."""
+    found = client.get("/dbs/d/colls/c/conflicts").json["Conflicts"]
+    return sorted((json.loads(one["content"])["id"], one["operationType"], one["resourceId"]) for one in found)
+
+
+def test_one_of_those_with_the_same_unique_key_stays():
+    """Rule 7.4: three regions take one value at once. The hub dies after it saw the clash, decides when it is back, and all show the same."""
+    with Account(regions=3, mode="multi", level="Session") as account:
+        hub, second, third = clients = [writer_of(region) for region in account.regions]
+        make(hub, uniqueKeyPolicy={"uniqueKeys": [{"paths": ["/u"]}]},
+             conflictResolutionPolicy={"mode": "LastWriterWins", "conflictResolutionPath": "/rank"})
+        put(hub, "first", u="first")
+        for client in (second, third):
+            until(client, "first", deadline_s=60)
+        for one, other in ((1, 2), (1, 3), (2, 3)):
+            account.cut(one, other)
+        put(hub, "a", u="v", rank=2)
+        put(hub, "m", u="w", rank=5)
+        lost = put(second, "b", u="v", rank=1)
+        put(second, "moves", u="w", rank=1)
+        put(third, "c", u="v", rank=3)
+
+        gateway = account.region(1).gateways[0]
+        gateway.arm("apply-committed", "kill")
+        account.link(1, 2).heal()
+        gateway.wait_reached("apply-committed", 60)
+        gateway.kill9()
+        account.region(1).check()  # what came is noted
+        assert account.region(1).sql("select (select count(*) from orrery.unique_clashes) + (select count(*) from orrery.conflicts)") != [(0,)]
+        account.region(1).restart()
+        account.wait_ready()
+        hub = clients[0] = writer_of(account.region(1))
+        assert until(hub, "b", 404, deadline_s=60).status == until(hub, "moves", 404, deadline_s=60).status == 404
+        token = get(hub, "b").header("x-ms-session-token")
+
+        # a region that has not heard of it takes the value off one of the losers
+        put(second, "moves", u="elsewhere", rank=1)
+        account.heal()
+        a, c, m = (get(client, id).json["_rid"] for client, id in ((hub, "a"), (third, "c"), (hub, "m")))
+        expected = sorted([("a", "create", c), ("b", "create", a)])
+        for client in clients:
+            wait_for(lambda: None if (found := lost_in(client)) == expected else f"the feed has {found}", 60)
+        account.wait_converged()
+        account.check()
+        for client in clients:
+            assert [get(client, id).status for id in ("first", "a", "b", "c", "m", "moves")] == [200, 404, 404, 200, 200, 200]
+            assert get(client, "moves").json["u"] == "elsewhere" and get(client, "m").json["_rid"] == m
+            [b] = [one for one in client.get("/dbs/d/colls/c/conflicts").json["Conflicts"] if json.loads(one["content"])["id"] == "b"]
+            assert json.loads(b["content"]) == lost.json and b["_etag"] == lost.json["_etag"]
+            taken = client.post("/dbs/d/colls/c/docs", {"id": "new", "pk": "x", "u": "v"}, headers=PK)
+            assert (taken.status, taken.substatus) == (409, 3301)
+        answer = third.get("/dbs/d/colls/c/docs/b", headers={**PK, "x-ms-session-token": token})
+        assert (answer.status, answer.substatus) == (404, 0), "the removal is a write of the hub as others are"
+        for region in account.regions:
+            wait_for(lambda: None if region.sql("select from orrery.unique_clashes") == [] else f"{region.name} looks for a clash", 60)
