@@ -48,7 +48,10 @@ struct round {
 
 static const char plan_sql[] =
     "select * from ("
-    "select 1, 0::bigint where exists (select from orrery.ranges where state = 'dropped') "
+    /* first, since clients wait for it; where the hub is another region these are few and quick */
+    "(select 9, c.range_id from orrery.unique_clashes c group by c.range_id order by 2 limit 64) "
+    "union all select 1, 0::bigint where exists (select from orrery.ranges where state = "
+    "'dropped') "
     /* where several regions write, the hub alone turns what expired into tombstones */
     "union all select 2, r.range_id from orrery.ranges r where r.default_ttl is not null and "
     "r.state = 'online' and exists (select from orrery.range_epochs e where e.range_id = "
@@ -67,9 +70,7 @@ static const char plan_sql[] =
     "first) "
     "union all (select 8, r.container from orrery.ranges r left join orrery.horizons h on "
     "h.range_id = r.range_id where r.state <> 'dropped' group by r.container having "
-    "min(coalesce(h.seq, 0)) >= 2097151) "
-    "union all select 9, c.range_id from orrery.unique_clashes c group by c.range_id) jobs "
-    "limit $3";
+    "min(coalesce(h.seq, 0)) >= 2097151)) jobs limit $3";
 
 /* $1 range or container, $2 now, $3 how long it is kept. Each answers how much it did. */
 static const char *const job_sql[] = {
