@@ -3,9 +3,9 @@
 #include "base/clock.h"
 #include "http/certificates.h"
 #include "http/process.h"
-#include "http/replication.h"
 #include "http/routes.h"
 #include "replica/arbiter.h"
+#include "replica/report.h"
 
 #include <inttypes.h>
 

@@ -212,6 +212,86 @@ static void print_arbiter(struct slice arbiter)
     printf("\n");
 }
 
+/* ---- the table: how the region of the gateway that was asked stands ---- */
+
+static struct slice text_member(struct slice object, const char *name)
+{
+    return text_of(member(object, name));
+}
+
+/* Members may be missing: what is not known yet. */
+static bool is_a(struct slice value, enum json_type type)
+{
+    return value.len > 0 && json_type(value) == type;
+}
+
+static void print_source(struct slice peer, struct slice target)
+{
+    bool is_heard = is_a(member(peer, "heard"), JSON_TRUE);
+    struct slice name = text_member(peer, "region"), silent = member(peer, "secondsSinceAnswer");
+    struct slice entries = member(peer, "lagEntries"), lag = member(peer, "lagSeconds");
+    struct slice waiting = member(peer, "answersWaiting"), error = text_member(peer, "error");
+
+    printf("  %-20.*s -> %-20.*s %8.*s%s %10.*s%s %10.*s %8.*s  %.*s\n", (int) name.len, name.ptr,
+           (int) target.len, target.ptr, (int) entries.len, entries.ptr, is_heard ? " " : "?",
+           (int) lag.len, lag.ptr, is_heard ? " " : "?", (int) silent.len, silent.ptr,
+           (int) waiting.len, waiting.ptr, (int) error.len, error.ptr);
+}
+
+static void print_sources(struct slice replication, struct slice target)
+{
+    struct slice peers = member(replication, "peers"), peer;
+    struct json_cursor cursor;
+
+    if (!is_a(member(replication, "pulling"), JSON_TRUE) || !is_a(peers, JSON_ARRAY)) {
+        printf("lag: another gateway of %.*s knows\n", (int) target.len, target.ptr);
+        return;
+    }
+    printf("  %-20s    %-20s %8s  %10s  %10s %8s\n", "source", "target", "entries", "lag s",
+           "heard s", "waiting");
+    cursor = json_iterate(peers);
+    while (json_next_element(&cursor, &peer))
+        print_source(peer, target);
+}
+
+static void print_set(struct slice set)
+{
+    struct json_cursor cursor = json_iterate(set);
+    struct slice one;
+    bool is_first = true;
+
+    while (json_next_element(&cursor, &one)) {
+        struct slice name = text_member(one, "region"), state = text_member(one, "state");
+        printf("%s %.*s %.*s", is_first ? "; strong set:" : ",", (int) name.len, name.ptr,
+               (int) state.len, state.ptr);
+        is_first = false;
+    }
+}
+
+static void print_replication(struct slice replication, struct slice target)
+{
+    struct slice log = member(replication, "log"), lease = member(replication, "leaseSeconds");
+    struct slice set = member(replication, "strongSet");
+    struct slice conflicts = member(replication, "conflicts");
+    struct slice pieces = member(replication, "piecesWaiting");
+
+    print_sources(replication, target);
+    if (lease.len > 0) {
+        printf("leases: may answer Strong and Bounded reads for %.*s s", (int) lease.len,
+               lease.ptr);
+        if (is_a(set, JSON_ARRAY))
+            print_set(set);
+        printf("\n");
+    }
+    if (!is_a(log, JSON_OBJECT))
+        return;
+    struct slice whole = member(log, "entries"), trimmed = member(log, "trimmed");
+    printf("log: %.*s entries beyond the horizon, %.*s below   conflicts: %.*s   waiting to be "
+           "applied: %.*s\n",
+           (int) whole.len, whole.ptr, (int) trimmed.len, trimmed.ptr, (int) conflicts.len,
+           conflicts.ptr, (int) pieces.len, pieces.ptr);
+}
+
 static bool read_told(const struct talk *talk, struct arena *arena, struct topology *topology,
                       struct slice *root, struct fault *fault)
 {
@@ -239,6 +319,8 @@ static int print_status(const struct talk *talk)
             print_change(change);
         if (member(root, "arbiter").len > 0)
             print_arbiter(member(root, "arbiter"));
+        if (member(root, "replication").len > 0)
+            print_replication(member(root, "replication"), text_member(root, "region"));
     }
     arena_finish(&arena);
     return is_read ? PROGRAM_DONE : program_fail("%s", fault.message);

@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "replica/call.h"
+#include "replica/status.h"
 #include "store/levels.h"
 #include "store/regions.h"
 #include "store/schema.h"
@@ -258,6 +259,7 @@ static enum op_next set_came(struct op *op)
         if (take_member(&beats->set.at[beats->set.count], &before, result, row))
             beats->set.count++;
     }
+    replica_set_publish(&beats->set);
     return op_again(op, member_next);
 }
 

@@ -33,6 +33,8 @@
 #define RETRY_MAX_MS 2000
 #define CONNECTIONS 4
 #define PATIENCE_MS 60000
+/* A source that says nothing for longer, though it should every second, may have news. */
+#define HEARD_MS 3000
 
 static op_step poll_begin;    /* say what is applied, ask for more */
 static op_step poll_answered; /* keep the answer, ask again */
@@ -914,11 +916,14 @@ static void publish_status(const struct puller *puller)
         const struct source *source = &puller->sources[i];
         if (source->ordinal == 0)
             continue;
-        bool is_behind = source->pulled_count > 0 || source->complaint[0] != '\0';
+        bool is_heard = source->answered_ms != 0 && now_ms - source->answered_ms < HEARD_MS;
+        bool is_behind = source->pulled_count > 0 || source->complaint[0] != '\0' || !is_heard;
         struct replica_peer_status *peer = &status.peers[status.peer_count++];
         *peer =
             (struct replica_peer_status){.ordinal = source->ordinal,
                                          .has_answered = source->answered_ms != 0,
+                                         .is_heard = is_heard,
+                                         .answers_waiting = source->pulled_count,
                                          .silent_ms = now_ms - source->answered_ms,
                                          .lag_entries = is_behind ? source->lag_entries : 0,
                                          .lag_ms = is_behind ? now_ms - source->level_ms : 0,
@@ -928,6 +933,8 @@ static void publish_status(const struct puller *puller)
                                          .entries = source->entries};
         snprintf(peer->complaint, sizeof(peer->complaint), "%s", source->complaint);
     }
+    list_for_each_safe(at, &puller->waiting) status.pieces_waiting++;
+    list_for_each_safe(at, &puller->resting) status.pieces_waiting++;
     status.stopped_total = status.stopped_count = puller->stopped_count;
     for (unsigned i = 0; i < puller->stopped_count; i++) {
         struct replica_stopped_range *stopped = &status.stopped[i];

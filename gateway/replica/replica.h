@@ -13,6 +13,7 @@
 
 struct arbiter;
 struct beats;
+struct census;
 struct failover;
 struct puller;
 
@@ -23,6 +24,7 @@ struct replica {
     struct peers *peers;
     struct puller *puller;     /* takes entries from other regions */
     struct beats *beats;       /* keeps leases */
+    struct census *census;     /* counts what the region holds */
     struct failover *failover; /* changes of the topology */
     struct arbiter *arbiter;   /* asks etcd who may be the hub */
 };

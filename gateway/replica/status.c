@@ -4,8 +4,10 @@
 
 #include "base/banned.h"
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards published */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards the rest */
 static struct replica_status published;
+static struct replica_census counted;
+static struct strong_set strong;
 
 void replica_status_publish(const struct replica_status *status)
 {
@@ -18,5 +20,33 @@ void replica_status_read(struct replica_status *status)
 {
     pthread_mutex_lock(&lock);
     *status = published;
+    pthread_mutex_unlock(&lock);
+}
+
+void replica_census_publish(const struct replica_census *census)
+{
+    pthread_mutex_lock(&lock);
+    counted = *census;
+    pthread_mutex_unlock(&lock);
+}
+
+void replica_census_read(struct replica_census *census)
+{
+    pthread_mutex_lock(&lock);
+    *census = counted;
+    pthread_mutex_unlock(&lock);
+}
+
+void replica_set_publish(const struct strong_set *set)
+{
+    pthread_mutex_lock(&lock);
+    strong = *set;
+    pthread_mutex_unlock(&lock);
+}
+
+void replica_set_read(struct strong_set *set)
+{
+    pthread_mutex_lock(&lock);
+    *set = strong;
     pthread_mutex_unlock(&lock);
 }

@@ -7,6 +7,7 @@
  */
 #include "model/json.h"
 #include "replica/arbiter.h"
+#include "replica/report.h"
 #include "service/call.h"
 #include "service/handlers.h"
 #include "store/epochs.h"
@@ -51,6 +52,10 @@ static enum op_next read_told(struct op *op)
     buf_append_text(&body, ",\"arbiter\":");
     if (!arbiter_print(&body))
         body.len = before;
+    if (regions->is_replicating) {
+        buf_append_text(&body, ",\"replication\":");
+        replication_print(&body);
+    }
     buf_append_char(&body, ',');
     buf_append_slice(&body, told);
     buf_append_char(&body, '}');

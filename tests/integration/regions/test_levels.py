@@ -2,11 +2,15 @@
 happens when a region is cut off."""
 
 import concurrent.futures
+import os
+import pty
+import subprocess
 import threading
 import time
 
 import pytest
 from support.account import Account, wait_for
+from support.gateway import environment, program
 
 LEASE_MS = 1000
 FIRST_S = 30  # until all regions have joined the strong set
@@ -159,6 +163,66 @@ def test_a_hub_that_is_cut_off_answers_nothing_strong(strong, table):
     strong.heal()
     wait_joined(strong)
     assert table.get(2, "i").status == 200
+
+
+def metrics(region):
+    client = region.client()
+    lines = client.get("/metrics").body.decode().splitlines()
+    client.close()
+    return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))}
+
+
+def watch(account, wanted, deadline_s=60):
+    """`orrery account status --watch` in a terminal, until a second screen has all that is wanted."""
+    ours, its = pty.openpty()
+    process = subprocess.Popen([program(), "account", "--endpoint", account.region(1).gateways[0].http, "status", "--watch"],
+                               env=environment(), stdin=its, stdout=its, stderr=its, close_fds=True)
+    os.close(its)
+    end, seen = time.monotonic() + deadline_s, b""
+    try:
+        while True:
+            seen += os.read(ours, 65536)
+            screens = seen.decode(errors="replace").split("\033[H\033[2J")[2:]
+            if any(all(words in screen for words in wanted) for screen in screens):
+                return
+            assert time.monotonic() < end, seen.decode(errors="replace")
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+
+
+def test_who_looks_sees_how_the_regions_stand(strong, table):
+    """/status, /metrics and the table, while all is well and while a region is cut off."""
+    assert table.put("i", 0).status == 201
+    lag = 'orrery_replication_lag_seconds{source="North Europe",target="West US"}'
+    heard = 'orrery_replication_heard{source="North Europe",target="West US"}'
+
+    def unwell():
+        found = metrics(strong.region(1))
+        set_ = {name: value for name, value in found.items() if name.startswith("orrery_strong_set")}
+        is_well = (found.get(heard) == 1 and found[lag] < 3 and found["orrery_lease_seconds"] > 0 and found["orrery_epoch"] == 257
+                   and set_ == {f'orrery_strong_set{{region="{name}",state="in"}}': 1 for name in ("East US", "North Europe")})
+        return None if is_well else f"{found}"
+    wait_for(unwell, 60)
+    told = strong.region(2).gateways[0].status()["replication"]
+    assert 0 < told["leaseSeconds"] <= LEASE_MS / 1000 and told["strongSet"] == [] and told["epoch"] == 257, told
+    assert {peer["region"] for peer in told["peers"]} == {"West US", "North Europe"}, told
+
+    def miscounted():
+        whole, trimmed = strong.region(1).sql("select sum(head - horizon)::int, sum(horizon)::int from orrery.log_state")[0]
+        found = metrics(strong.region(1))
+        counted = found.get("orrery_log_entries"), found.get("orrery_log_trimmed_entries"), found.get("orrery_conflicts")
+        return None if counted == (whole, trimmed, 0) and whole > 0 else f"{counted}, not {whole, trimmed}"
+    wait_for(miscounted, 60)
+    watch(strong, ["North Europe in", "-> West US", "conflicts: 0", "leases: "])
+
+    strong.isolate(3)
+    wait_for(lambda: None if (now := metrics(strong.region(1)))[lag] > 4 and now[heard] == 0 else f"{now[lag]}", 60)
+    watch(strong, ["North Europe out", "0? "])
+    strong.heal()
+    wait_joined(strong)
+    wait_for(unwell, 60)
 
 
 def test_requests_may_weaken_and_never_strengthen(strong, table):
