@@ -62,23 +62,28 @@ $$;
 create function orrery.region_roll_back(p_why text) returns void language plpgsql as $$
 begin
     update orrery.region_self set rolled_back = coalesce(rolled_back, p_why);
+    perform from orrery.ranges g where g.state = 'online' order by g.range_id for no key update;
     update orrery.ranges set state = 'read-only' where state = 'online';
 end
 $$;
 
-
 -- What a region says that it has applied, durably: its vectors, and how far it has our log (-1: it does not know). p_is_first:
 -- nothing else of it is under way. Then a vector below the one that it told before means that it lost what it had, and its
 -- position counts for nothing; otherwise messages may overtake each other, and the greater one counts.
--- False when it has entries of ours that we do not: we were rolled back.
+-- Rows: ranges of which more is committed by that, at the hub; one without a range when there are none. Not is_sound when it has
+-- entries of ours that we do not: we were rolled back.
+-- Locks, in this order: the row of the region in peers_heard, which makes what one region says one after the other, whatever order its
+-- ranges come in; its rows in peers, for which nobody waits who holds a range (stability_look passes over what is locked); then
+-- ranges in ascending order, as all do who take several.
 create function orrery.exchange_note(p_region smallint, p_is_first boolean, p_range bigint[], p_held bigint[], p_acked text[],
                                      p_committed text[])
-returns boolean language plpgsql as $$
+returns table (range_id bigint, committed bigint[], is_sound boolean) language plpgsql as $$
+#variable_conflict use_column
 declare
     lost bigint;
 begin
     perform set_config('synchronous_commit', 'off', true);  -- a region says it again
-    insert into orrery.peers_heard as h (region) values (p_region)
+    insert into orrery.peers_heard as h (region) values (p_region)  -- locked even where nothing is updated
     on conflict (region) do update set at = clock_timestamp() where h.at < clock_timestamp() - interval '5 seconds';
     select g.range_id
     from unnest(p_range, p_acked) x(range_id, acked) join orrery.ranges g on g.range_id = x.range_id
@@ -87,7 +92,8 @@ begin
         perform set_config('synchronous_commit', 'on', true);
         perform orrery.region_roll_back(format('region %s has entries of range %s that this region wrote and does not have',
                                                p_region, lost));
-        return false;
+        return query select null::bigint, null::bigint[], false;
+        return;
     end if;
     -- A region that lacks what is no longer in the log gets a copy (0013), whose positions are beyond copy_base(): it says exactly
     -- where it is.
@@ -116,12 +122,16 @@ begin
     from unnest(p_range) x(range_id) join orrery.ranges g on g.range_id = x.range_id
     where p.region = p_region and p.range_id = x.range_id and p.seq < g.seq
       and not orrery.is_behind(p_region, g.vector, p.acked);
-    return true;
+    return query select a.range_id, a.committed, true from orrery.committed_advance(p_range) a;
+    if not found then
+        return query select null::bigint, null::bigint[], true;
+    end if;
 end
 $$;
 
--- A source knows what is globally committed.
+-- A source knows what is globally committed. What a crash takes back of it is told again.
 create function orrery.exchange_learn(p_range bigint[], p_committed text[]) returns void language sql as $$
+    select set_config('synchronous_commit', 'off', true);
     update orrery.ranges g set committed = orrery.vector_max(g.committed, x.committed), committed_xid = pg_current_xact_id()
     from (select h.range_id, y.committed::bigint[]  -- locks are taken in the order in which definitions take them
           from unnest(p_range, p_committed) y(range_id, committed) join orrery.ranges h on h.range_id = y.range_id
@@ -130,38 +140,45 @@ create function orrery.exchange_learn(p_range bigint[], p_committed text[]) retu
     where g.range_id = x.range_id
 $$;
 
--- Ranges with entries that a region lacks, or of which more is committed than it knows: where to begin, and what to say of them. p_received: how far the region has our
--- log already, beyond what it has applied; those at the end of all numbers are not wanted now. First comes range 0, then those
--- after p_after, so that all have their turn.
-create function orrery.exchange_find(p_region smallint, p_range bigint[], p_received bigint[], p_after bigint, p_limit integer)
+-- Ranges with entries that a region lacks, and those of which more is committed than it knows: where to begin, and what to say of them.
+-- p_what: 0 both; 1 both when there are entries, otherwise none, so that a busy range does not hide what is committed of the others;
+-- 2 what is committed alone. p_received: how far the region has our log already, beyond what it has applied; those at the end of all
+-- numbers are not wanted now. First comes range 0, then those after p_after, so that all have their turn.
+create function orrery.exchange_find(p_region smallint, p_range bigint[], p_received bigint[], p_after bigint, p_limit integer,
+                                     p_what smallint)
 returns table (range_id bigint, "from" bigint, head bigint, vector bigint[], committed bigint[], acked bigint[],
                needs_origin smallint, needs_lsn bigint)
 language sql stable as $$
-    select g.range_id, f.at, case when k.is_copy then orrery.copy_base() + h.seq else g.seq end,
-           case when k.is_copy then h.vector else g.vector end, g.committed,
-           coalesce(p.acked, '{}'), coalesce(c.origin, 0)::smallint, coalesce(c.lsn, 0)
-    from orrery.ranges g
-    left join orrery.peers p on p.region = p_region and p.range_id = g.range_id
-    left join unnest(p_range, p_received) x(range_id, received) on x.range_id = g.range_id
+    select y.range_id, y.at, y.head, y.vector, y.committed, y.acked, coalesce(c.origin, 0)::smallint, coalesce(c.lsn, 0)
+    from (
+        select g.range_id, g.container, f.at, case when k.is_copy then orrery.copy_base() + h.seq else g.seq end as head,
+               case when k.is_copy then h.vector else g.vector end as vector, g.committed, coalesce(p.acked, '{}') as acked,
+               w.has_entries, bool_or(w.has_entries) over () as is_worth_it
+        from orrery.ranges g
+        left join orrery.peers p on p.region = p_region and p.range_id = g.range_id
+        left join unnest(p_range, p_received) x(range_id, received) on x.range_id = g.range_id
+        left join orrery.horizons h on h.range_id = g.range_id
+        -- a copy is given by the hub alone, so that there is one
+        cross join lateral (select coalesce(p.seq >= orrery.copy_base(), false) as is_copy) k
+        cross join lateral (
+            select case when not k.is_copy and x.received < 9223372036854775807
+                        then greatest(coalesce(p.seq, 0), x.received % orrery.copy_base())
+                        else greatest(coalesce(p.seq, 0), coalesce(x.received, 0)) end as at) f
+        cross join lateral (
+            select p_what <> 2 and case when k.is_copy then orrery.copy_base() + h.seq > f.at
+                                        else g.seq > f.at and orrery.is_behind(p_region, g.vector, p.acked) end as has_entries,
+                   p.range_id is not null and not orrery.vector_covers(p.committed, g.committed)
+                   and coalesce(x.received, 0) < 9223372036854775807 as has_news) w
+        where g.state <> 'dropped'
+          and not (k.is_copy and not exists (
+              select from orrery.ranges m join orrery.range_epochs e on e.range_id = m.range_id and e.epoch = m.epoch and e.hub = m.origin
+              where m.range_id = 0))
+          and (w.has_entries or w.has_news)) y
     left join lateral (select i.origin, i.lsn from orrery.items_0 i
-                       where i.range_id = 0 and i.rid = g.container and not i.deleted
+                       where i.range_id = 0 and i.rid = y.container and not i.deleted
                        and i.pk >= 'colls/' and i.pk < 'colls0' limit 1) c on true
-    left join orrery.horizons h on h.range_id = g.range_id
-    -- a copy is given by the hub alone, so that there is one
-    cross join lateral (select coalesce(p.seq >= orrery.copy_base(), false) as is_copy) k
-    cross join lateral (
-        select case when not k.is_copy and x.received < 9223372036854775807
-                    then greatest(coalesce(p.seq, 0), x.received % orrery.copy_base())
-                    else greatest(coalesce(p.seq, 0), coalesce(x.received, 0)) end as at) f
-    where g.state <> 'dropped'
-      and not (k.is_copy and not exists (
-          select from orrery.ranges m join orrery.range_epochs e on e.range_id = m.range_id and e.epoch = m.epoch and e.hub = m.origin
-          where m.range_id = 0))
-      and (case when k.is_copy then orrery.copy_base() + h.seq > f.at
-                else g.seq > f.at and orrery.is_behind(p_region, g.vector, p.acked) end
-           or p.range_id is not null and not orrery.vector_covers(p.committed, g.committed)
-              and coalesce(x.received, 0) < 9223372036854775807)
-    order by g.range_id <> 0, g.range_id <= p_after, g.range_id limit p_limit
+    where p_what <> 1 or y.is_worth_it
+    order by y.range_id <> 0, y.range_id <= p_after, y.range_id limit p_limit
 $$;
 
 -- Entries of a region into a range: orrery.apply, after what they need. status also 'metadata': definitions must come first

@@ -35,8 +35,12 @@ where m.range_id = 0;
 -- At the hub, when peers told what they have: move what is committed, which is what every region that must have a write has (3.5;
 -- under the weaker levels: every live region). One statement, one snapshot: acks count only for the set of that moment, so whoever
 -- joins later has them in what it must catch up with. p_ranges null: all that lag. Rows: what moved.
+-- Not in language sql, whose plans are made anew with every call.
 create function orrery.committed_advance(p_ranges bigint[]) returns table (range_id bigint, committed bigint[])
-language sql as $$
+language plpgsql as $$
+#variable_conflict use_column
+begin
+    return query
     with h as (
         select s.epoch, s.self, s.versions, s.level = 'BoundedStaleness' as is_bounded,
                case when s.level in ('Strong', 'BoundedStaleness')
@@ -61,7 +65,8 @@ language sql as $$
         lsn_max = case when n.is_bounded then n.committed[n.self] + n.versions end
     from n where g.range_id = n.range_id
       and (g.committed <> n.committed or (g.lsn_max is not null) <> n.is_bounded or g.lsn_max <> n.committed[n.self] + n.versions)
-    returning g.range_id, g.committed
+    returning g.range_id, g.committed;
+end
 $$;
 
 -- ---- beats ----

@@ -65,7 +65,8 @@ struct stream_hello {
 
 enum stream_request_flag {
     STREAM_IS_FIRST = 1, /* nothing of the asker's is under way; its vectors are the truth */
-    STREAM_IS_ACK = 2    /* wants no entries: only tells what it has applied */
+    STREAM_IS_ACK = 2,   /* wants nothing: only tells what it has applied */
+    STREAM_IS_WATCH = 4  /* wants no entries: only what is committed beyond what it knows */
 };
 
 struct stream_request {

@@ -29,6 +29,7 @@
 #define OP_TIME_MAX_MS 30000
 #define OP_BYTES_MAX ((size_t) 2 * STREAM_BYTES_MAX)
 #define ANSWERS_MAX 2
+#define WATCH_BYTES_MAX ((size_t) 8 << 20) /* vectors of as many ranges as an answer has */
 #define RETRY_FIRST_MS 50
 #define RETRY_MAX_MS 2000
 #define CONNECTIONS 4
@@ -40,6 +41,8 @@ static op_step poll_begin;    /* say what is applied, ask for more */
 static op_step poll_answered; /* keep the answer, ask again */
 static op_step ack_begin;
 static op_step ack_answered;
+static op_step watch_begin;
+static op_step watch_answered; /* what is committed */
 static op_step claim_begin;
 static op_step claim_known; /* are we the one? */
 static op_step drop_begin;
@@ -323,7 +326,7 @@ static struct slice print_request(struct source *source, struct op *op, unsigned
 {
     struct stream_request request = {.hello = hello_of(), .flags = flags, .after = source->after};
     struct buf *message = arena_alloc(&op->arena, sizeof(*message)), payload = {0};
-    bool is_ack = (flags & STREAM_IS_ACK) != 0;
+    bool is_beside = (flags & (STREAM_IS_ACK | STREAM_IS_WATCH)) != 0;
 
     if (message == NULL || !arena_defer(&op->arena, finish_buf, message))
         return (struct slice){NULL, 0};
@@ -339,7 +342,7 @@ static struct slice print_request(struct source *source, struct op *op, unsigned
     if (payload.has_failed || !stream_seal(message, STREAM_REQUEST, buf_slice(&payload)))
         buf_finish(message);
     buf_finish(&payload);
-    if (!is_ack)
+    if (!is_beside)
         source->tells_all = false;
     return buf_slice(message);
 }
@@ -472,19 +475,24 @@ static void learned(struct pgio_call *call, struct pgio_result *result)
     pieces_ended_one(pulled);
 }
 
+static bool has_unknown(const struct pulled *pulled)
+{
+    for (uint32_t i = 0; i < pulled->head.count; i++) {
+        const struct range *range = puller_range(pulled->source->puller, pulled->parts[i].range_id);
+        if (range != NULL && is_news(range, pulled->parts[i].committed))
+            return true;
+    }
+    return false;
+}
+
 /* Before the entries of the answer are applied, since the greater numbers do no harm: what is not
  * applied here yet is not read here. False when nothing is new, or it cannot be stored now. */
 static bool learn(struct pulled *pulled)
 {
     struct puller *puller = pulled->source->puller;
     int64_t committed[STREAM_VECTOR_MAX];
-    bool has_news = false;
+    struct pgio *io = has_unknown(pulled) ? store_pool_pick(&puller->pool) : NULL;
 
-    for (uint32_t i = 0; i < pulled->head.count && !has_news; i++) {
-        const struct range *range = puller_range(puller, pulled->parts[i].range_id);
-        has_news = range != NULL && is_news(range, pulled->parts[i].committed);
-    }
-    struct pgio *io = has_news ? store_pool_pick(&puller->pool) : NULL;
     if (io == NULL)
         return false;
     struct pgio_statement statement =
@@ -552,6 +560,10 @@ void puller_answer_ended(struct pulled *pulled)
 {
     struct source *source = pulled->source;
 
+    if (pulled->is_watched) {
+        pulled_destroy(pulled);
+        return;
+    }
     list_remove(&pulled->place);
     source->pulled_count--;
     pulled_destroy(pulled);
@@ -648,6 +660,58 @@ static enum op_next ack_answered(struct op *op)
     return OP_DONE;
 }
 
+static void watch_released(struct op *op)
+{
+    struct source *source = container_of(op, struct source, watch);
+
+    arena_finish(&op->arena);
+    source->is_watching = false;
+    source_continue(source);
+}
+
+static enum op_next watch_begin(struct op *op)
+{
+    struct source *source = container_of(op, struct source, watch);
+    struct replica_request request = {.ordinal = source->ordinal,
+                                      .path = PATH,
+                                      .is_binary = true,
+                                      .timeout_ms = POLL_TIMEOUT_MS,
+                                      .answer_bytes_max = WATCH_BYTES_MAX};
+
+    /* Until it is answered. */
+    source->watch_after_ms = source->puller->loop->now_ms + RETRY_MAX_MS;
+    request.body = print_request(source, op, STREAM_IS_WATCH);
+    if (slice_is_absent(request.body))
+        return OP_FAILED;
+    return replica_call(source->puller->replica->peers, op, &request, watch_answered);
+}
+
+/* Who complains when it fails is the request for entries, which is ended by the same news later. */
+static enum op_next watch_answered(struct op *op)
+{
+    struct source *source = container_of(op, struct source, watch);
+    const struct peer_answer *answer = replica_answer(op);
+    struct pulled *pulled =
+        answer->status == 200 ? read_answer(source, answer->body, &op->fault) : NULL;
+
+    if (pulled == NULL) {
+        source->tells_all = true;
+        return OP_DONE;
+    }
+    pulled->is_watched = true;
+    pulled->pieces_begun = pulled->head.count;
+    if (!has_unknown(pulled)) {
+        source->watch_after_ms = 0;
+        pulled_destroy(pulled);
+    } else if (learn(pulled)) {
+        source->watch_after_ms = 0;
+        pulled->pieces_running++;
+    } else {
+        pulled_destroy(pulled);
+    }
+    return OP_DONE;
+}
+
 static void start_op(struct puller *puller, struct op *op, op_end_fn *released, op_step *first,
                      const char *route)
 {
@@ -665,13 +729,17 @@ static bool may_ask(const struct source *source)
            !loop_timer_is_armed(&source->retry);
 }
 
-/* Strong writes are acknowledged by what is said here; the held request cannot say it. */
-static bool has_news(const struct source *source)
+/* Do acknowledgements of writes, or reads, depend on what is applied here and committed there? */
+static bool is_strict(const struct source *source)
 {
     const struct topology *topology = &regions_current()->topology;
 
-    if (topology->hub != source->ordinal || topology->level > LEVEL_BOUNDED_STALENESS)
-        return false;
+    return topology->hub == source->ordinal && topology->level <= LEVEL_BOUNDED_STALENESS;
+}
+
+/* The held request cannot say it. */
+static bool has_news(const struct source *source)
+{
     FOR_EACH_RANGE(source->puller, range)
     {
         if (range->places[source->slot].told_version != range->version)
@@ -694,7 +762,14 @@ static void source_continue(struct source *source)
                        pause_ms < RETRY_MAX_MS ? pause_ms : RETRY_MAX_MS);
         return;
     }
-    bool may_begin = !source->is_first || (source->pulled_count == 0 && !source->is_acking);
+    /* First, since it tells what an ack would. */
+    if (!source->is_watching && !source->is_first && is_strict(source) &&
+        puller->loop->now_ms >= source->watch_after_ms) {
+        source->is_watching = true;
+        start_op(puller, &source->watch, watch_released, watch_begin, "pull");
+    }
+    bool may_begin = !source->is_first ||
+                     (source->pulled_count == 0 && !source->is_acking && !source->is_watching);
     if (!source->is_polling && source->pulled_count < ANSWERS_MAX && may_begin) {
         if (puller->loop->now_ms - source->told_all_ms >= TELL_ALL_MS) {
             source->tells_all = true;
@@ -702,7 +777,8 @@ static void source_continue(struct source *source)
         }
         source->is_polling = true;
         start_op(puller, &source->poll, poll_released, poll_begin, "pull");
-    } else if (source->is_polling && !source->is_acking && !source->is_first && has_news(source)) {
+    } else if (source->is_polling && !source->is_acking && !source->is_first && is_strict(source) &&
+               has_news(source)) {
         source->is_acking = true;
         start_op(puller, &source->ack, ack_released, ack_begin, "pull");
     }
@@ -747,7 +823,8 @@ static void match_sources(struct puller *puller)
         const struct topology_region *region =
             source->ordinal != 0 ? topology_find(topology, source->ordinal) : NULL;
         if (source->ordinal != 0 && (region == NULL || region->state == REGION_RETIRED) &&
-            !source->is_polling && !source->is_acking && source->pulled_count == 0) {
+            !source->is_polling && !source->is_acking && !source->is_watching &&
+            source->pulled_count == 0) {
             loop_timer_disarm(puller->loop, &source->retry);
             source->ordinal = 0;
         }

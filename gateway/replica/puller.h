@@ -5,7 +5,9 @@
  * second and free for others after three. From every other region (a source) it asks for what this
  * region lacks, one request at a time, which the source holds until there is something. The next
  * one leaves when an answer has come, before it is applied; a source has at most two answers
- * waiting here, so a slow PostgreSQL costs bounded memory.
+ * waiting here, so a slow PostgreSQL costs bounded memory. Under Strong and Bounded staleness two
+ * more kinds of requests go to the hub beside it: acks, which leave when something was applied, and
+ * a watch, which the hub holds until more is committed.
  *
  * Answers of a source are applied in their order, ranges of one answer side by side (pieces.h).
  * What cannot be applied stops its range alone: nothing more of it is taken from that source until
@@ -67,14 +69,16 @@ struct pulled {
     struct stream_part *parts;
     uint64_t asked; /* number of the request */
     unsigned pieces_begun, pieces_running;
+    bool is_watched; /* of a watch: nothing to be applied, not in source->pulled */
 };
 
 struct source {
     struct puller *puller;
     unsigned slot, ordinal; /* ordinal 0: not in use */
-    struct op poll, ack;
-    bool is_polling, is_acking;
-    bool is_first; /* the next request begins a session */
+    struct op poll, ack, watch;
+    bool is_polling, is_acking, is_watching;
+    int64_t watch_after_ms; /* a pause after one that failed */
+    bool is_first;          /* the next request begins a session */
     bool tells_all;
     int64_t told_all_ms;
     int64_t after;      /* range served last */

@@ -2,6 +2,10 @@
  * /_orrery/pull: a gateway of another region tells what its region has applied, and takes what it
  * lacks. A request is held for a second, or until there is something.
  *
+ * That more is committed does not end a request for entries before its second is over: the next
+ * entry would find none that is held, and wait for a round trip. A watch is a request for that
+ * alone.
+ *
  * An answer has pieces of the logs of many ranges, about as much of each, so that one busy range
  * does not stand in front of the others; range 0, with the definitions that the rest needs, comes
  * first.
@@ -33,13 +37,13 @@ struct pull {
     struct buf unpacked, payload;
     uint64_t mark;
     int64_t until_ms;
+    bool is_last_look;
     struct exchange_found *found;
     unsigned found_count, next, fetched; /* of found: those before next are in the answer */
     uint32_t parts;
 };
 
-static op_step pull_noted;    /* what it has applied is known; look what it lacks */
-static op_step pull_advanced; /* what is committed grew */
+static op_step pull_noted; /* what it has applied is known; look what it lacks */
 static op_step pull_look;
 static op_step pull_found;   /* read the logs, or wait */
 static op_step pull_fetch;   /* of the next container */
@@ -107,22 +111,9 @@ enum op_next exchange_pull(struct op *op)
 
 static enum op_next pull_noted(struct op *op)
 {
-    const struct regions *regions = regions_current();
-    struct pull *self = op_self(op, struct pull);
-
     if (!exchange_noted(op))
         return OP_FAILED;
     /* What the region has may be what somebody waits for. */
-    if (regions->topology.hub != regions->self)
-        return op_again(op, pull_look);
-    return exchange_advance(&call_of(op)->service->store, op, &self->request, self->wants,
-                            pull_advanced);
-}
-
-static enum op_next pull_advanced(struct op *op)
-{
-    if (!store_check(op, STORE_READS))
-        return OP_FAILED;
     levels_take_committed(op->result);
     return op_again(op, pull_look);
 }
@@ -155,9 +146,22 @@ static enum op_next pull_look(struct op *op)
 
     if ((self->request.flags & STREAM_IS_ACK) != 0)
         return answer(op);
+    enum exchange_what what = (self->request.flags & STREAM_IS_WATCH) != 0 ? EXCHANGE_COMMITTED
+                              : self->is_last_look                         ? EXCHANGE_ALL
+                                                                           : EXCHANGE_ENTRIES;
     self->mark = progress_mark(PROGRESS_ANY);
-    return exchange_find(&call_of(op)->service->store, op, &self->request, self->wants,
+    return exchange_find(&call_of(op)->service->store, op, &self->request, self->wants, what,
                          ANSWER_RANGES_MAX, pull_found);
+}
+
+/* What is committed, without entries. */
+static enum op_next tell_committed(struct op *op)
+{
+    struct pull *self = op_self(op, struct pull);
+
+    exchange_put_committed(self->found, self->found_count, &self->payload);
+    self->parts = self->found_count;
+    return answer(op);
 }
 
 static enum op_next pull_found(struct op *op)
@@ -170,10 +174,15 @@ static enum op_next pull_found(struct op *op)
     if (self->found_count > 0) {
         struct stream_answer head = {.hello = hello_of(regions_current())};
         stream_put_answer(&self->payload, &head);
-        return op_again(op, pull_fetch);
+        return (self->request.flags & STREAM_IS_WATCH) != 0 ? tell_committed(op)
+                                                            : op_again(op, pull_fetch);
     }
-    if (left_ms <= 0 || op_has_left(op))
+    if (self->is_last_look || op_has_left(op))
         return answer(op);
+    if (left_ms <= 0) {
+        self->is_last_look = true;
+        return op_again(op, pull_look);
+    }
     return progress_wait_since(op, PROGRESS_ANY, self->mark,
                                left_ms < LOOK_AGAIN_MS ? left_ms : LOOK_AGAIN_MS, pull_look);
 }

@@ -13,11 +13,14 @@
 /* Of an entry besides its body, roughly. */
 #define ENTRY_BYTES "160"
 
-static const char note_sql[] = "select orrery.exchange_note($1::smallint, $2, $3, $4, $5, $6)";
+/* Without a range that moved there is a row all the same. */
+static const char note_sql[] =
+    "select range_id, committed, is_sound from orrery.exchange_note($1::smallint, $2, $3, $4, $5, "
+    "$6)";
 
 static const char find_sql[] =
     "select range_id, \"from\", head, vector, committed, acked, needs_origin, needs_lsn "
-    "from orrery.exchange_find($1::smallint, $2, $3, $4, $5)";
+    "from orrery.exchange_find($1::smallint, $2, $3, $4, $5, $6::smallint)";
 
 /*
  * $1 ranges, $2 from, $3 heads, $4 what the asker has applied, $5 the asker, $6 bytes, $7 entries.
@@ -191,27 +194,11 @@ enum op_next exchange_note(struct store *store, struct op *op, const struct stre
     return store_query(store, op, STORE_READS, &note, &params, next);
 }
 
-enum op_next exchange_advance(struct store *store, struct op *op,
-                              const struct stream_request *request, struct stream_reader wants,
-                              op_step *next)
-{
-    struct pgio_statement advance =
-        statement(STATEMENT_COMMITTED_ADVANCE,
-                  "select range_id, committed from orrery.committed_advance($1)");
-    struct pgparams params = {0};
-
-    if (!put_wants(&params, request, wants, WANT_RANGE, &op->fault)) {
-        pgparams_finish(&params);
-        return OP_FAILED;
-    }
-    return store_query(store, op, STORE_READS, &advance, &params, next);
-}
-
 bool exchange_noted(struct op *op)
 {
     if (!store_check(op, STORE_READS))
         return false;
-    return pgio_bool(op->result, 0, 0) ||
+    return pgio_bool(op->result, 0, 2) ||
            fault_set(&op->fault, 409, SUB_NONE,
                      "this region was put back to an earlier state: you have entries of it that it "
                      "has not");
@@ -220,7 +207,8 @@ bool exchange_noted(struct op *op)
 /* ---- source: what there is for it ---- */
 
 enum op_next exchange_find(struct store *store, struct op *op, const struct stream_request *request,
-                           struct stream_reader wants, unsigned limit, op_step *next)
+                           struct stream_reader wants, enum exchange_what what, unsigned limit,
+                           op_step *next)
 {
     struct pgio_statement find = statement(STATEMENT_EXCHANGE_FIND, find_sql);
     struct pgparams params = {0};
@@ -233,6 +221,7 @@ enum op_next exchange_find(struct store *store, struct op *op, const struct stre
     }
     pgparams_int8(&params, request->after);
     pgparams_int4(&params, (int32_t) limit);
+    pgparams_int4(&params, (int32_t) what);
     return store_query(store, op, STORE_READS, &find, &params, next);
 }
 
@@ -382,6 +371,18 @@ bool exchange_take_entries(struct op *op, const struct exchange_found *found, un
         (*parts)++;
     }
     return !payload->has_failed || fault_set_oom(&op->fault);
+}
+
+void exchange_put_committed(const struct exchange_found *found, unsigned count, struct buf *payload)
+{
+    for (unsigned i = 0; i < count; i++) {
+        struct stream_part part = found[i].part;
+        part.to = part.from;
+        struct stream_part_writer writer =
+            stream_begin_part(payload, &part, found[i].vector, found[i].vector_count,
+                              found[i].committed, found[i].committed_count);
+        stream_end_part(payload, &writer);
+    }
 }
 
 /* ---- asker ---- */

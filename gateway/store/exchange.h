@@ -15,19 +15,16 @@
 
 /* ---- source ---- */
 
-/* Note what a request says; the next step calls exchange_noted. A request without wants has
- * nothing to be noted. Fault 400 when a want is malformed. */
+/*
+ * Note what a request says, and at the hub move what is committed of those ranges; the next step
+ * calls exchange_noted and finds rows for levels_take_committed. A request without wants has
+ * nothing to be noted. Fault 400 when a want is malformed.
+ */
 enum op_next exchange_note(struct store *store, struct op *op, const struct stream_request *request,
                            struct stream_reader wants, op_step *next);
 
 /* False: fault; 409 when the asker has entries of this region that it lost. */
 bool exchange_noted(struct op *op) MUST_CHECK;
-
-/* At the hub: move what is committed of the ranges that the request tells of. The next step finds
- * rows for levels_take_committed. */
-enum op_next exchange_advance(struct store *store, struct op *op,
-                              const struct stream_request *request, struct stream_reader wants,
-                              op_step *next);
 
 /* A range that has something for the asker. */
 struct exchange_found {
@@ -36,12 +33,21 @@ struct exchange_found {
     unsigned vector_count, committed_count, acked_count;
 };
 
+/* Numbers of schema/0010_exchange.sql. Where there are entries, what is committed of other ranges
+ * is found with them. */
+enum exchange_what { EXCHANGE_ALL, EXCHANGE_ENTRIES, EXCHANGE_COMMITTED };
+
 /* Look for them, at most so many; the next step calls exchange_found. */
 enum op_next exchange_find(struct store *store, struct op *op, const struct stream_request *request,
-                           struct stream_reader wants, unsigned limit, op_step *next);
+                           struct stream_reader wants, enum exchange_what what, unsigned limit,
+                           op_step *next);
 
 /* What was found, in the op's arena. False: fault. */
 bool exchange_take_found(struct op *op, struct exchange_found **found, unsigned *count) MUST_CHECK;
+
+/* Parts that say what is committed, without entries. */
+void exchange_put_committed(const struct exchange_found *found, unsigned count,
+                            struct buf *payload);
 
 /*
  * Read what the asker lacks of the log of ranges of one container, of each about bytes_max or

@@ -200,14 +200,14 @@ class Postgres:
 
         return psycopg.connect(self.conninfo(database), **options)
 
-    def migrate(self) -> None:
+    def migrate(self, database: str | None = None) -> None:
         """Apply schema/NNNN_*.sql as `orrery migrate` does, for tests that run without the program."""
-        with self.connect() as connection:
+        with self.connect(database) as connection:
             connection.execute("create schema if not exists orrery")
             connection.execute("create table if not exists orrery.schema_migrations"
                                " (version int primary key, name text, applied_at timestamptz default now())")
         for path in sorted(MIGRATIONS.glob("[0-9][0-9][0-9][0-9]_*.sql")):
-            with self.connect() as connection:
+            with self.connect(database) as connection:
                 connection.execute(path.read_text())
                 connection.execute("insert into orrery.schema_migrations (version, name) values (%s, %s)",
                                    (int(path.name[:4]), path.name))

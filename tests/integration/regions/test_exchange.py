@@ -1,10 +1,12 @@
 """The exchange of entries between regions: what is written in one comes to all, whatever happens on the way."""
 
+import concurrent.futures
 import json
 import threading
 import time
 
 import pytest
+from support import stream
 from support.account import Account, wait_for
 from support.threads import run_all
 
@@ -125,6 +127,76 @@ def test_a_region_that_was_down_catches_up(two):
     put(hub, "one", container="later")
     two.region(2).restart()
     two.wait_converged(40)
+    two.check()
+
+
+class Asker:
+    """Speaks as region 2, whose gateway is down; it has everything that there was."""
+
+    def __init__(self, account):
+        self.hub = account.region(1)
+        self.schema, = self.hub.sql("select max(version) from orrery.schema_migrations")[0]
+        self.take_all()
+        assert self.ask(stream.FIRST | stream.ACK)[0] == []
+        self.take_all()  # what is committed by that
+
+    def take_all(self):
+        rows = self.hub.sql("select range_id, seq, vector, committed from orrery.ranges")
+        self.places = {range_id: [seq, seq, vector, committed] for range_id, seq, vector, committed in rows}
+
+    def receive(self, part):
+        self.places[part.range_id][1] = part.to
+
+    def apply(self, part):
+        self.places[part.range_id][:3] = part.to, part.to, part.vector
+
+    def wants(self):
+        return [(range_id, *place) for range_id, place in self.places.items()]
+
+    def ask(self, flags=0, wants=None):
+        """What the hub answers: its parts, and how long it took."""
+        client, begun = self.hub.client(), time.monotonic()
+        answer = client.post("/_orrery/pull", stream.request(2, self.schema, wants or self.wants(), flags))
+        client.close()
+        assert answer.status == 200, answer
+        return stream.parts(answer.body), time.monotonic() - begun
+
+    def ask_until_told(self, flags=0):
+        """Again and again, as a region does."""
+        end = time.monotonic() + 60
+        while not (found := self.ask(flags)[0]):
+            assert time.monotonic() < end, "nothing is told"
+        return found
+
+
+def test_acks_and_watches_pass_a_request_that_is_held(two):
+    """What is committed is told to whoever watches for it, at once, and does not end a request for entries."""
+    hub = two.region(1).client()
+    make(hub)
+    put(hub, "first")
+    two.wait_converged()
+    two.region(2).gateways[0].kill9()
+    asker = Asker(two)
+    range_id = max(asker.places)
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        asked, watched = pool.submit(asker.ask_until_told), pool.submit(asker.ask_until_told, stream.WATCH)
+        vector = two.region(1).sql("select vector from orrery.ranges where range_id = %s", [range_id])[0][0]
+        put(hub, "second")
+        told, = asked.result()
+        assert told[0] == range_id and told.count == 1 and told.vector == [vector[0] + 1], told
+        assert not watched.done(), "region 2 does not have it yet"
+        asker.receive(told)
+        held = pool.submit(asker.ask, 0, asker.wants())
+        asker.apply(told)
+        acked, _ = asker.ask(stream.ACK)
+        assert acked == []
+        seen, = watched.result()
+        assert seen[0] == range_id and seen.committed == told.vector and seen.count == 0, seen
+        found, took = held.result()
+        assert [part.range_id for part in found] == [range_id] and took > 0.9, (found, took)
+    two.region(2).start()  # it has less than it said
+    put(hub, "third")
+    two.wait_converged()
     two.check()
 
 

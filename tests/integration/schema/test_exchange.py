@@ -1,0 +1,157 @@
+"""What regions tell each other, at the hub: what is found for them, and many who tell at once (schema/0010_exchange.sql)."""
+
+import json
+import random
+import threading
+
+import psycopg
+import pytest
+from conftest import SESSION, make_container
+from support.threads import run_all
+from writer import UPSERT, Op, Range
+
+NOTE = "select range_id, committed, is_sound from orrery.exchange_note(%s::smallint, %s, %s::bigint[], %s::bigint[], %s::text[], %s::text[])"
+FIND = 'select range_id, "from", head, committed from orrery.exchange_find(%s::smallint, %s::bigint[], %s::bigint[], 0, %s, %s::smallint)'
+ALL, ENTRIES, COMMITTED = range(3)
+REGIONS = (2, 3)
+
+
+class Hub:
+    """Region 1 of three with one container of four ranges; the test speaks as the other regions."""
+
+    def __init__(self, server, name):
+        self.server, self.name, self.opened = server, name, []
+        self.connection = self.open()
+        self.number = make_container(self.connection, ranges=4)
+        self.ranges = [self.number << 12 | n for n in range(4)]
+
+    def open(self):
+        self.opened.append(self.server.connect(self.name, autocommit=True, options=f"-c plan_cache_mode=force_generic_plan {SESSION}"))
+        return self.opened[-1]
+
+    def close(self):
+        self.connection.execute("update orrery.ranges set state = 'dropped' where container = %s", [self.number])
+        for connection in self.opened:
+            connection.close()
+
+
+@pytest.fixture(scope="module")
+def database(server):
+    """Of its own, since the others are of one region."""
+    name = "hub"
+    with server.connect("postgres", autocommit=True) as connection:
+        connection.execute(f'create database "{name}" owner plain')
+    server.migrate(name)
+    document = {"account": "orrery", "epoch": 257, "mode": "single", "hub": 1, "level": "Session",
+                "regions": [{"ordinal": n, "name": f"r{n}", "state": "online"} for n in (1, *REGIONS)], "retired": []}
+    with server.connect(name) as connection:
+        why, = connection.execute("select orrery.topology_begin(%s)", [json.dumps(document)]).fetchone()
+    assert why is None
+    return name
+
+
+@pytest.fixture
+def hub(server, database):
+    made = Hub(server, database)
+    yield made
+    made.close()
+
+
+def text(lsn):
+    return f"{{{lsn}}}"
+
+
+def note(connection, region, acked, committed=None, is_first=False):
+    """acked: LSN of the hub by range."""
+    ranges = list(acked)
+    told = [text(acked[one]) for one in ranges]
+    known = [text((committed or {}).get(one, 0)) for one in ranges]
+    return connection.execute(NOTE, [region, is_first, ranges, [-1] * len(ranges), told, known]).fetchall()
+
+
+def find(connection, region, what, received=None, limit=100):
+    received = received or {}
+    return connection.execute(FIND, [region, list(received), list(received.values()), limit, what]).fetchall()
+
+
+def test_what_is_committed_is_told_with_entries_or_when_it_is_asked_for(hub):
+    first, second, *_ = hub.ranges
+    writer, other = (Range(hub.connection, hub.number, n) for n in range(2))
+    head = writer.one(Op(UPSERT, "x")).lsn
+    assert note(hub.connection, 2, {first: 0, second: 0}) == [(None, None, True)]
+    assert [row[0] for row in find(hub.connection, 2, ENTRIES)] == [first]
+    assert note(hub.connection, 2, {first: head}) == [(None, None, True)], "region 3 has it not"
+    assert note(hub.connection, 3, {first: head, second: 0}) == [(first, [head], True)]
+    assert note(hub.connection, 3, {first: head, second: 0}) == [(None, None, True)], "told once"
+    for what, found in ((ALL, [first]), (ENTRIES, []), (COMMITTED, [first])):
+        assert [row[0] for row in find(hub.connection, 2, what)] == found, what
+    other.one(Op(UPSERT, "y"))  # a busy range takes along what is committed of one that is quiet
+    for what, found in ((ALL, [first, second]), (ENTRIES, [first, second]), (COMMITTED, [first])):
+        rows = find(hub.connection, 2, what)
+        assert [row[0] for row in rows] == found and rows[0][3] == [head], (what, rows)
+    assert [row[0] for row in find(hub.connection, 2, ENTRIES, {second: 1})] == [], "it is on its way"
+    note(hub.connection, 2, {first: head}, {first: head})
+    assert find(hub.connection, 2, COMMITTED) == []
+    never = 2**63 - 1
+    note(hub.connection, 3, {second: 1})
+    note(hub.connection, 2, {second: 1})
+    assert [row[0] for row in find(hub.connection, 2, COMMITTED)] == [second]
+    assert find(hub.connection, 2, COMMITTED, {second: never}) == find(hub.connection, 2, ALL, {second: never}) == []
+
+
+def test_who_says_what_a_region_has_waits_for_another_who_does(hub):
+    """Two connections that tell of the same ranges in opposite orders: the second waits from its beginning, and has no lock then."""
+    for n in range(4):
+        Range(hub.connection, hub.number, n).one(Op(UPSERT, "x"))
+    first, second = hub.open(), hub.open()
+    first.autocommit = False
+    there = {one: 1 for one in hub.ranges}
+    note(first, 2, there)
+    second.execute("set lock_timeout = '100ms'")
+    with pytest.raises(psycopg.errors.LockNotAvailable):
+        note(second, 2, dict(reversed(there.items())))
+    assert note(second, 3, {}) == [(None, None, True)], "another region's"
+    first.commit()
+    second.execute("set lock_timeout = 0")
+    note(second, 2, dict(reversed(there.items())))
+    assert sorted(row[0] for row in note(second, 3, there)) == hub.ranges
+
+
+def test_many_tell_while_others_write(hub):
+    """Acks of two regions, each from two connections and in any order of ranges, looks of gateways, news and writers: nobody waits
+    in a circle, and in the end all is committed."""
+    heads = dict.fromkeys(hub.ranges, 0)
+    is_over = threading.Event()
+
+    def write(seed):
+        connection = hub.open()
+        ranges = [Range(connection, hub.number, n) for n in range(4)]
+        chooser = random.Random(seed)
+        try:
+            for _ in range(80):
+                one = chooser.choice(ranges)
+                lsn = one.one(Op(UPSERT, f"i{chooser.randrange(5)}")).lsn
+                heads[one.id] = max(heads[one.id], lsn)
+        finally:
+            is_over.set()
+
+    def tell(region, seed):
+        connection, chooser = hub.open(), random.Random(seed)
+        while not is_over.is_set():
+            told = chooser.sample(hub.ranges, chooser.randint(1, 4))
+            note(connection, region, {one: heads[one] for one in told}, is_first=chooser.random() < 0.1)
+
+    def look(statement, *parameters):
+        connection = hub.open()
+        while not is_over.is_set():
+            connection.execute(statement, parameters)
+
+    run_all(lambda: write(1), lambda: write(2),
+            *[lambda region=region, seed=seed: tell(region, seed) for region in REGIONS for seed in range(2)],
+            lambda: look("select orrery.levels_look(1)"), lambda: look("select orrery.stability_look()"),
+            lambda: look("select orrery.exchange_learn(%s::bigint[], %s::text[])", hub.ranges[::-1], ["{1}"] * 4))
+    heads = {one: hub.connection.execute("select vector[1] from orrery.ranges where range_id = %s", [one]).fetchone()[0] for one in hub.ranges}
+    for region in REGIONS:
+        note(hub.connection, region, heads)
+    committed = dict(hub.connection.execute("select range_id, committed[1] from orrery.ranges where range_id = any (%s)", [hub.ranges]).fetchall())
+    assert committed == heads != dict.fromkeys(hub.ranges, 0)
