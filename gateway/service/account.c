@@ -181,38 +181,39 @@ static void append_location(struct buf *buf, const struct call *call, const stru
     buf_finish(&endpoint);
 }
 
-/* The hub first: SDKs write to the first, and definitions are written nowhere else. Then by
- * priority. */
-static void append_writable(struct buf *buf, const struct call *call, const struct regions *regions)
+static bool is_online(const struct topology *topology, const struct topology_region *region)
+{
+    (void) topology;
+    return region->state == REGION_ONLINE;
+}
+
+static bool is_writer(const struct topology *topology, const struct topology_region *region)
+{
+    return topology_may_write(topology, region->ordinal);
+}
+
+/*
+ * The hub first, then by priority. SDKs write to the first writable region, and definitions are
+ * written nowhere else; one that is told of no preferred regions reads from the first readable one,
+ * which in the service has priority 0 and is the one that takes writes.
+ */
+static void append_locations(struct buf *buf, const struct call *call,
+                             const struct regions *regions,
+                             bool (*is_listed)(const struct topology *topology,
+                                               const struct topology_region *region))
 {
     const struct topology *topology = &regions->topology;
     bool is_first = true;
 
-    buf_append_text(buf, ",\"writableLocations\":[");
+    buf_append_char(buf, '[');
     for (unsigned turn = 0; turn < 2; turn++) {
         for (unsigned i = 0; i < topology_live_count(topology); i++) {
             bool is_hub = topology->regions[i].ordinal == topology->hub;
-            if (is_hub != (turn == 0) ||
-                !topology_may_write(topology, topology->regions[i].ordinal))
+            if (is_hub != (turn == 0) || !is_listed(topology, &topology->regions[i]))
                 continue;
             append_location(buf, call, regions, i, is_first);
             is_first = false;
         }
-    }
-    buf_append_char(buf, ']');
-}
-
-static void append_readable(struct buf *buf, const struct call *call, const struct regions *regions)
-{
-    const struct topology *topology = &regions->topology;
-    bool is_first = true;
-
-    buf_append_text(buf, ",\"readableLocations\":[");
-    for (unsigned i = 0; i < topology_live_count(topology); i++) {
-        if (topology->regions[i].state != REGION_ONLINE)
-            continue;
-        append_location(buf, call, regions, i, is_first);
-        is_first = false;
     }
     buf_append_char(buf, ']');
 }
@@ -242,8 +243,10 @@ enum op_next account_read(struct op *op)
     buf_append_json_string(&body, name);
     buf_append_text(&body,
                     ",\"media\":\"//media/\",\"addresses\":\"//addresses/\",\"_dbs\":\"//dbs/\"");
-    append_writable(&body, call, regions);
-    append_readable(&body, call, regions);
+    buf_append_text(&body, ",\"writableLocations\":");
+    append_locations(&body, call, regions, is_writer);
+    buf_append_text(&body, ",\"readableLocations\":");
+    append_locations(&body, call, regions, is_online);
     buf_printf(&body,
                ",\"enableMultipleWriteLocations\":%s,\"continuousBackupEnabled\":false"
                ",\"enableNRegionSynchronousCommit\":false"

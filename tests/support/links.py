@@ -76,9 +76,9 @@ class Link:
         for writer in list(self.connections):
             writer.transport.abort()
 
-    async def open(self):
+    async def open(self, port):
         self.moved = asyncio.Event()
-        self.server = await asyncio.start_server(self.relay, "127.0.0.1", 0, limit=CHUNK_BYTES)
+        self.server = await asyncio.start_server(self.relay, "127.0.0.1", port, limit=CHUNK_BYTES)
 
     async def relay(self, reader, writer):
         self.connections.add(writer)
@@ -166,9 +166,10 @@ class Network:
             function(*arguments)
         self.run(called())
 
-    def link(self, targets):
+    def link(self, targets, port=0):
+        """port: of the relay, where the address is to be a certain one."""
         made = Link(self, targets, seed=len(self.links))
-        self.run(made.open())
+        self.run(made.open(port))
         self.links.append(made)
         return made
 
