@@ -358,7 +358,7 @@ class Account:
     def logs(self, lines=30):
         told = [f"--- {gateway.region}, gateway {gateway.number}, {gateway.state()}\n{gateway.reports() or gateway.log(lines)}"
                 for gateway in self.gateways]
-        return "\n".join(told + [f"--- {region.name}, PostgreSQL\n{region.busy()}" for region in self.regions])
+        return "\n".join(told + [f"--- {region.name}, PostgreSQL\n{region.busy()}\n{region.postgres.log()}" for region in self.regions])
 
     def remove(self):
         for gateway in self.gateways:

@@ -24,6 +24,7 @@ import time
 
 MIGRATIONS = pathlib.Path(__file__).resolve().parents[2] / "schema"
 STOP_S = 30
+LINE_MAX = 1000  # of its log that is shown
 
 
 def program(name: str) -> str:
@@ -60,7 +61,8 @@ class Postgres:
     """One server; `options` are settings given to the server, such as {"shared_buffers": "256MB"}."""
 
     def __init__(self, options: dict[str, str] | None = None, database: str = "orrery", parent: str | None = None):
-        self.options = {"shared_buffers": "128MB", "max_connections": "60", "fsync": "on", **(options or {})}
+        self.options = {"shared_buffers": "128MB", "max_connections": "60", "fsync": "on", "log_lock_waits": "on",
+                        "log_min_duration_statement": "1s", **(options or {})}
         self.database = database
         self.port = free_port()
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="orrery-pg-", dir=parent))  # on the disk that the test gives
@@ -134,6 +136,11 @@ class Postgres:
     @property
     def log_path(self) -> pathlib.Path:
         return self.directory / "server.log"
+
+    def log(self, lines: int = 30) -> str:
+        """Its last words: statements that failed, were slow, or waited long for a lock."""
+        told = self.log_path.read_text(errors="replace").splitlines() if self.log_path.exists() else []
+        return "\n".join(line[:LINE_MAX] for line in told[-lines:])
 
     def stop(self) -> None:
         """Fast shutdown: connections are ended, data are flushed."""
