@@ -22,6 +22,11 @@
 #define PAUSE_SHORT_MS 200 /* for what others will bring */
 #define PAUSE_OUTAGE_MS 1000
 #define PAUSE_MAX_MS 60000 /* of a piece that was refused for what is in it */
+/* A statement that applies holds its range: clients that write there wait for it, and one that
+ * takes longer than statement_timeout would never end. */
+#define STATEMENT_GOAL_MS 100
+#define STEP_FIRST 256
+#define STEP_MAX 4096
 
 struct piece {
     struct list place; /* in puller->waiting */
@@ -34,7 +39,10 @@ struct piece {
     struct pgparams params;
     struct pgio_statement statement;
     pgio_done_fn *done;
-    struct exchange_piece contents;
+    struct exchange_entry *entries; /* of the part, in arena */
+    unsigned begun;                 /* entries before those that the next statement applies */
+    struct exchange_piece contents; /* what it applies */
+    int64_t sent_ms;
     unsigned tries;
 };
 
@@ -125,9 +133,48 @@ static void refuse(struct piece *piece, const char *reason)
 
 /* ---- applying ---- */
 
+void pieces_init(struct puller *puller)
+{
+    puller->step = STEP_FIRST;
+}
+
+/* As many entries for the next statement as take about STATEMENT_GOAL_MS. */
+static void adapt_step(struct puller *puller, int64_t took_ms)
+{
+    if (took_ms > 2 * STATEMENT_GOAL_MS && puller->step > 1)
+        puller->step /= 2;
+    else if (took_ms < STATEMENT_GOAL_MS / 2 && puller->step < STEP_MAX)
+        puller->step *= 2;
+}
+
+/* It took too long, perhaps. */
+static void shrink_step(struct puller *puller)
+{
+    puller->step = puller->step > 4 ? puller->step / 4 : 1;
+}
+
+/* Entries for the next statement: whole transactions, as what follows a part of one would be
+ * taken for known. */
+static unsigned entries_of_step(const struct piece *piece)
+{
+    const struct exchange_entry *entries = piece->entries + piece->begun;
+    unsigned left = piece->part->count - piece->begun, count = puller_of(piece)->step;
+
+    while (count < left && entries[count].entry.index != 0)
+        count++;
+    return count < left ? count : left;
+}
+
+static bool is_last_step(const struct piece *piece)
+{
+    return piece->begun + piece->contents.count == piece->part->count;
+}
+
+static void apply_step(struct piece *piece);
+
 static void note_applied(struct piece *piece, const struct exchange_applied *applied)
 {
-    bool is_whole = applied->taken == piece->contents.count;
+    bool is_whole = applied->taken == piece->contents.count && is_last_step(piece);
     int64_t through = is_whole             ? piece->part->to
                       : applied->taken > 0 ? piece->contents.entries[applied->taken - 1].entry.seq
                                            : piece->part->from;
@@ -145,7 +192,14 @@ static void end_as_applied(struct piece *piece, const struct exchange_applied *a
     note_applied(piece, applied);
     switch (applied->status) {
     case EXCHANGE_APPLIED:
-        piece_end(piece);
+        if (is_last_step(piece) || applied->taken < piece->contents.count) {
+            piece_end(piece);
+        } else if (!puller_of(piece)->is_holder || puller_of(piece)->is_stopping) {
+            give_up(piece, PAUSE_SHORT_MS);
+        } else {
+            piece->begun += piece->contents.count;
+            apply_step(piece);
+        }
         return;
     case EXCHANGE_DROPPED:
         puller_applied(source_of(piece), piece->range, piece->part->to, (struct slice){NULL, 0});
@@ -180,6 +234,8 @@ static void applied(struct pgio_call *call, struct pgio_result *result)
 
     if (result->outcome == PGIO_ROWS) {
         exchange_read_applied(result, &found);
+        if (piece->contents.source == 0 && piece->contents.count >= puller_of(piece)->step)
+            adapt_step(puller_of(piece), puller_of(piece)->loop->now_ms - piece->sent_ms);
         if (found.applied > 0)
             testpoint(piece->contents.source != 0 ? "copy-committed" : "apply-committed");
         end_as_applied(piece, &found);
@@ -188,6 +244,11 @@ static void applied(struct pgio_call *call, struct pgio_result *result)
     } else if (result->outcome == PGIO_ERROR && sqlstate_class(result->sqlstate) == SQLSTATE_GONE) {
         wait_or_give_up(piece); /* its tables have just been removed */
     } else {
+        log_warn(NULL, "entries were not applied",
+                 "range=%" PRId64 " from=%u entries=%u reason=\"%s\"", piece->range->range_id,
+                 source_of(piece)->ordinal, piece->contents.count,
+                 result->outcome == PGIO_ERROR ? result->message : "no answer");
+        shrink_step(puller_of(piece));
         give_up(piece, PAUSE_OUTAGE_MS);
     }
 }
@@ -247,8 +308,7 @@ static bool take_entries(struct piece *piece, const struct definition *definitio
             (part->range_id != 0 && !take_body(piece, &entries[i], definition, fault)))
             return false;
     }
-    piece->contents.entries = entries;
-    piece->contents.count = part->count;
+    piece->entries = entries;
     return true;
 }
 
@@ -325,6 +385,7 @@ void pieces_flush(struct puller *puller)
         return; /* the clock of the puller looks again */
     while (!list_is_empty(&puller->waiting) && (io = store_pool_idle(&puller->pool)) != NULL) {
         struct piece *piece = list_entry(list_pop(&puller->waiting), struct piece, place);
+        piece->sent_ms = puller->loop->now_ms;
         if (pgio_send(io, &piece->call, &piece->statement, &piece->params, piece->done))
             continue;
         list_prepend(&puller->waiting, &piece->place);
@@ -352,16 +413,29 @@ void pieces_give_up(struct puller *puller)
         give_up(list_entry(list_pop(&puller->resting), struct piece, place), PAUSE_OUTAGE_MS);
 }
 
+/* A copy says exactly where it is, so it is applied as it came. */
+static void apply_step(struct piece *piece)
+{
+    struct exchange_piece *contents = &piece->contents;
+    struct fault fault = {0};
+
+    contents->entries = piece->entries + piece->begun;
+    contents->count = contents->source != 0 ? piece->part->count : entries_of_step(piece);
+    if (contents->range_id == 0 && !take_containers(piece, &fault))
+        refuse(piece, fault.message);
+    else
+        apply(piece, applied);
+}
+
 static void compute_and_apply(struct piece *piece, const struct definition *definition)
 {
     struct fault fault = {0};
 
     arena_reset(&piece->arena);
-    if (!take_entries(piece, definition, &fault) ||
-        (piece->part->range_id == 0 && !take_containers(piece, &fault)))
+    if (!take_entries(piece, definition, &fault))
         refuse(piece, fault.message);
     else
-        apply(piece, applied);
+        apply_step(piece);
 }
 
 /* An apply of nothing: is the container gone, or not there yet? */

@@ -1,5 +1,6 @@
 /*
- * Applying: a piece is what one answer has of one range, and becomes one transaction.
+ * Applying: a piece is what one answer has of one range. It becomes transactions one after the
+ * other, of as many entries as are applied in about a tenth of a second.
  *
  * Range 0 is applied before the others of its answer, which may need it; those go side by side
  * over a few connections of their own. A piece that must wait for others is tried a few times, for
@@ -10,6 +11,8 @@
 #define ORRERY_REPLICA_PIECES_H
 
 #include "replica/puller.h"
+
+void pieces_init(struct puller *puller);
 
 /* Apply an answer; puller_answer_ended is called when that has ended, perhaps at once. */
 void pieces_begin(struct pulled *pulled);

@@ -1059,6 +1059,7 @@ bool puller_start(struct puller *puller, struct replica *replica)
     *puller = (struct puller){.replica = replica, .loop = replica->loop, .bucket_count = 64};
     crypto_random(&puller->holder, sizeof(puller->holder));
     list_init(&puller->waiting);
+    pieces_init(puller);
     list_init(&puller->resting);
     definitions_init(&puller->definitions);
     loop_timer_init(&puller->timer, tick);

@@ -113,6 +113,7 @@ struct puller {
     struct range **buckets;
     size_t bucket_count, range_count;
     struct store_pool pool; /* connections that apply */
+    unsigned step;          /* entries that one statement applies */
     struct list waiting;    /* pieces, for a connection */
     struct list resting;    /* pieces, for others */
     struct loop_hook hook;

@@ -130,6 +130,35 @@ def test_a_region_that_was_down_catches_up(two):
     two.check()
 
 
+def test_a_region_that_applies_slowly_catches_up():
+    """More than it applies in the time of a statement comes in steps; a transaction is applied whole."""
+    with Account(regions=2, args=["--request-timeout-ms", "1000"]) as account:
+        hub, slow = account.region(1).client(), account.region(2)
+        make(hub)
+        put(hub, "first")
+        account.wait_converged(60)
+        text, = slow.sql("select pg_get_functiondef('orrery.apply'::regproc)")[0]
+        slow.sql(text.replace("\nbegin\n", "\nbegin\n    perform pg_sleep(0.008 * cardinality(p_lsn));\n", 1))
+        account.cut(1, 2)
+        for n in range(40):
+            bodies = [{"operationType": "Upsert", "resourceBody": {"id": f"i{m}", "pk": "x", "n": n}} for m in range(10)]
+            answer = hub.post("/dbs/d/colls/c/docs", bodies, headers={
+                **PK, "x-ms-cosmos-is-batch-request": "True", "x-ms-cosmos-batch-atomic": "True"})
+            assert answer.status == 200, answer
+        account.heal()
+        torn = []
+
+        def wrong():
+            torn.extend(slow.sql("select count(distinct body::json ->> 'n') from orrery.items_2 where id like 'i%'"
+                                 " having count(distinct body::json ->> 'n') > 1"))
+            found = get(slow.client(), "i9")
+            return None if found.status == 200 and found.json["n"] == 39 else str(found)
+        wait_for(wrong, 60)
+        account.wait_converged(60)
+        account.check()
+        assert torn == []
+
+
 class Asker:
     """Speaks as region 2, whose gateway is down; it has everything that there was."""
 
