@@ -82,17 +82,24 @@ class Log:
 
 
 def shown(log, key, value, vector):
-    """(version, None) when a read may show the value where the vector is covered; else (None, why not)."""
+    """(versions, None): those that a read may show where the vector is covered, when it shows the value; else ([], why not)."""
     candidates = log.candidates(key, value)
     if not candidates:
-        return None, f"{key}={value} was never written"
-    why = None
+        return [], f"{key}={value} was never written"
+    versions, why = [], None
     for one in candidates:
         missed = log.newer(one, key, vector)
         if missed is None:
-            return one, None
-        why = f"{key}={value} though {missed.value} of {missed.origin}#{missed.lsn} was known"
-    return None, why
+            versions.append(one)
+        else:
+            why = f"{key}={value} though {missed.value} of {missed.origin}#{missed.lsn} was known"
+    return versions, None if versions else why
+
+
+def known_by(versions):
+    """What a reader knows that saw one of them: of several deletions nobody can tell which it was."""
+    vectors = [one.vector() if one is not None else () for one in versions]
+    return tuple(map(min, zip(*vectors)))
 
 
 def session(history, log):
@@ -105,13 +112,13 @@ def session(history, log):
             continue
         seen = vectors[op.session]
         for key, value in op.reads():
-            version, why = shown(log, key, value, seen)
+            versions, why = shown(log, key, value, seen)
             if why is not None:
                 kind = "read your writes" if (key, value) not in owns[op.session] and is_own(log, key, value, seen, owns[op.session]) \
                     else "monotonic reads"
                 found.append(f"{kind}: {op.tell()} read {why}")
-            elif version is not None:
-                vectors[op.session] = join(vectors[op.session], version.vector())
+            else:
+                vectors[op.session] = join(vectors[op.session], known_by(versions))
         for key, value in op.writes():
             version = log.find(key, value) if value is not ABSENT else op.deleted_in(log)
             if version is None:

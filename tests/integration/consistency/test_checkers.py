@@ -40,6 +40,12 @@ MULTI = Log([
     Version("a", 1, 1, 1, (0,)), Version("b", 2, 2, 1, (1, 0)), Version("a", 3, 2, 2, (1, 1)), Version("a", 4, 1, 2, (1,)),
 ])
 
+# Both regions delete a=1 at once; then region 1 writes c, having seen its own deletion alone, and region 3 writes d, having seen nothing.
+DELETED_TWICE = Log([
+    Version("a", 1, 1, 1, (0,)), Version("a", None, 2, 1, (1, 0)), Version("a", None, 1, 2, (1,)), Version("c", 7, 1, 3, (2,)),
+    Version("d", 8, 3, 1, ()),
+])
+
 
 # Session
 
@@ -52,6 +58,7 @@ MULTI = Log([
     ([write("x", 3), read("x", 1, result="no"), read("x", 1, session=None)], LOG),
     ([read("a", 1), read("b", 2), read("a", 3), read("a", 4)], MULTI),  # neither of the last two knows the other
     ([write("a", 1), read("a", 1), write("a", 4)], MULTI),
+    ([read("a", 1), read("a", None), write("c", 7)], DELETED_TWICE),  # which deletion it was nobody can tell
 ])
 def test_sessions_that_are_kept(history, log):
     assert checkers.session(history, log) == []
@@ -72,6 +79,7 @@ def test_sessions_that_are_kept(history, log):
     ([read("b", 2), read("a", None)], MULTI, "monotonic reads"),  # an effect without its cause
     ([read("a", 3), write("a", 4)], MULTI, "writes follow reads"),
     ([write("b", 2), write("a", 4)], MULTI, "monotonic writes"),
+    ([read("a", 1), read("a", None), write("d", 8)], DELETED_TWICE, "writes follow reads"),
 ])
 def test_sessions_that_are_broken(history, log, name):
     found = checkers.session(history, log)
