@@ -19,8 +19,6 @@ import subprocess
 import tempfile
 import time
 
-import psycopg
-
 from . import wire
 from .gateway import Gateway, GatewayError, environment, program
 from .links import Network
@@ -172,6 +170,8 @@ class Region:
 
     def busy(self):
         """What its PostgreSQL is doing, and who waits for whom; for those who look for a failure's cause."""
+        import psycopg  # figures are measured without it
+
         try:
             with self.postgres.connect(autocommit=True, connect_timeout=5, options="-c statement_timeout=5s") as connection:
                 return "\n".join(map(str, connection.execute(BUSY).fetchall()))
