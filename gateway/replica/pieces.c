@@ -138,19 +138,25 @@ void pieces_init(struct puller *puller)
     puller->step = STEP_FIRST;
 }
 
-/* As many entries for the next statement as take about STATEMENT_GOAL_MS. */
-static void adapt_step(struct puller *puller, int64_t took_ms)
+static void shrink_step(const struct piece *piece, unsigned by)
 {
-    if (took_ms > 2 * STATEMENT_GOAL_MS && puller->step > 1)
-        puller->step /= 2;
-    else if (took_ms < STATEMENT_GOAL_MS / 2 && puller->step < STEP_MAX)
-        puller->step *= 2;
+    struct puller *puller = puller_of(piece);
+    unsigned most = piece->contents.count < puller->step ? piece->contents.count : puller->step;
+
+    puller->step = most > by ? most / by : 1;
 }
 
-/* It took too long, perhaps. */
-static void shrink_step(struct puller *puller)
+/* As many entries for the next statement as take about STATEMENT_GOAL_MS. */
+static void adapt_step(const struct piece *piece)
 {
-    puller->step = puller->step > 4 ? puller->step / 4 : 1;
+    struct puller *puller = puller_of(piece);
+    int64_t took_ms = puller->loop->now_ms - piece->sent_ms;
+
+    if (took_ms > 2 * STATEMENT_GOAL_MS && piece->contents.count > 0)
+        shrink_step(piece, 2);
+    else if (took_ms < STATEMENT_GOAL_MS / 2 && piece->contents.count >= puller->step &&
+             puller->step < STEP_MAX)
+        puller->step *= 2;
 }
 
 /* Entries for the next statement: whole transactions, as what follows a part of one would be
@@ -234,8 +240,7 @@ static void applied(struct pgio_call *call, struct pgio_result *result)
 
     if (result->outcome == PGIO_ROWS) {
         exchange_read_applied(result, &found);
-        if (piece->contents.source == 0 && piece->contents.count >= puller_of(piece)->step)
-            adapt_step(puller_of(piece), puller_of(piece)->loop->now_ms - piece->sent_ms);
+        adapt_step(piece);
         if (found.applied > 0)
             testpoint(piece->contents.source != 0 ? "copy-committed" : "apply-committed");
         end_as_applied(piece, &found);
@@ -248,7 +253,7 @@ static void applied(struct pgio_call *call, struct pgio_result *result)
                  "range=%" PRId64 " from=%u entries=%u reason=\"%s\"", piece->range->range_id,
                  source_of(piece)->ordinal, piece->contents.count,
                  result->outcome == PGIO_ERROR ? result->message : "no answer");
-        shrink_step(puller_of(piece));
+        shrink_step(piece, 4); /* it took too long, perhaps */
         give_up(piece, PAUSE_OUTAGE_MS);
     }
 }
@@ -413,14 +418,16 @@ void pieces_give_up(struct puller *puller)
         give_up(list_entry(list_pop(&puller->resting), struct piece, place), PAUSE_OUTAGE_MS);
 }
 
-/* A copy says exactly where it is, so it is applied as it came. */
 static void apply_step(struct piece *piece)
 {
     struct exchange_piece *contents = &piece->contents;
     struct fault fault = {0};
 
     contents->entries = piece->entries + piece->begun;
-    contents->count = contents->source != 0 ? piece->part->count : entries_of_step(piece);
+    contents->count = entries_of_step(piece);
+    contents->from = piece->begun == 0 ? piece->part->from : contents->entries[-1].entry.seq;
+    contents->to =
+        is_last_step(piece) ? piece->part->to : contents->entries[contents->count - 1].entry.seq;
     if (contents->range_id == 0 && !take_containers(piece, &fault))
         refuse(piece, fault.message);
     else

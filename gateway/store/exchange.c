@@ -515,8 +515,8 @@ static struct pgio_statement copy(struct pgparams *params, const struct exchange
         vector[i] = stream_vector_at(part->vector, i);
     print_vector(&text, vector, part->vector.count);
     pgparams_int4(params, (int32_t) piece->source);
-    pgparams_int8(params, part->from - STREAM_COPY);
-    pgparams_int8(params, part->to - STREAM_COPY);
+    pgparams_int8(params, piece->from - STREAM_COPY);
+    pgparams_int8(params, piece->to - STREAM_COPY);
     pgparams_int8(params, part->head - STREAM_COPY);
     pgparams_text(params, buf_slice(&text));
     params->bytes.has_failed |= text.has_failed;

@@ -90,6 +90,7 @@ struct exchange_piece {
     unsigned count;
     const struct exchange_container *containers; /* range 0 alone */
     unsigned container_count;
+    int64_t from, to;               /* of the source's log */
     unsigned source;                /* of a copy; otherwise 0 */
     const struct stream_part *part; /* of a copy */
 };
