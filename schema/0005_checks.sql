@@ -45,12 +45,12 @@ begin
         select orrery.digest_format(count(*), sum(orrery.digest_half(h, 1)), sum(orrery.digest_half(h, 17)))
         from (select md5(row(i.pk, i.id, i.rid, i.etag, i.ts, i.ttl, i.origin, i.lsn, i.op >= 3, i.body)::text) as h
               from (select distinct on (l.pk, l.id) l.* from orrery.%I l
-                    where l.range_id = $1 and l.op <> 5 %s
+                    where l.range_id = $1 and l.op <> 5 and coalesce(l.lsn <= $2[l.origin], true) %s
                     order by l.pk, l.id, %s l.seq desc) i
               where i.op < 3) x$sql$, log, known,
         case when known <> '' then
             'orrery.rank_class(l.op) desc, l.rank desc nulls last, l.ts desc, l.origin desc, l.lsn desc,' end)
-    using p_range into answer;
+    using p_range, orrery.range_cuts(p_range) into answer;
     return answer;
 end
 $$;

@@ -32,6 +32,25 @@ create table orrery.conflicts (
 );
 create index on orrery.conflicts (range_id, number) where not is_resolved;
 
+-- Entries of regions that were given up, beyond their cuts (rule 5.6, 0014). log_seq: the entry. What the log does not have is kept until
+-- it is decided. outcome: null until the hub has decided; merged, conflict; recorded (a definition: nobody merges it), dropped (its
+-- container is gone). as_origin, as_lsn: the hub's transaction.
+create table orrery.stranded (
+    range_id    bigint not null,
+    origin      smallint not null,
+    lsn         bigint not null,
+    index       integer not null,
+    log_seq     bigint not null,
+    doc         jsonb compression lz4,
+    claim_key   smallint[] not null default '{}',
+    claim_value bytea[] not null default '{}',
+    outcome     text,
+    as_origin   smallint,
+    as_lsn      bigint,
+    primary key (range_id, origin, lsn, index)
+);
+create index stranded_waiting on orrery.stranded (range_id, origin, lsn) where outcome is null;
+
 -- Does the entry (context, origin, lsn) know the other one? A context that is null names its own origin only.
 create function orrery.knows(context bigint[], origin smallint, lsn bigint, other_origin smallint, other_lsn bigint)
 returns boolean language sql immutable parallel safe as $$
@@ -208,8 +227,8 @@ $$;
 -- does not cover, stops the call: status 'waits', and what came before it is applied. status 'epoch': the sender accepted
 -- p_epoch, this region a later one (rule 2.5); 'state': the range takes nothing. Nothing was done then. 'own': an entry
 -- of this region's own that it does not have, so it was rolled back (rule 1.3).
--- A marker of an epoch (op 5) changes what the range is, and no item. An entry of a retired origin beyond its cut comes to the
--- log alone (rule 5.6): the hub decides what becomes of it.
+-- A marker (op 5), of an epoch or of what became of a stranded transaction, changes no item by itself. An entry of a retired origin
+-- beyond its cut comes to the log alone (rule 5.6): the hub decides what becomes of it.
 -- Contexts are texts of bigint[], because arrays of arrays cannot differ in length. doc: null where it is body.
 create function orrery.apply(
     p_range bigint, p_epoch bigint, p_origin smallint[], p_lsn bigint[], p_index integer[], p_entry_epoch bigint[],
@@ -230,6 +249,7 @@ declare
     latest   bigint[];  -- of these, the last one of each item
     cuts     bigint[];  -- how far the history of retired origins goes
     is_plain boolean;
+    has_stranded boolean := false;
 begin
     perform orrery.range_lock(p_range);
     select * from orrery.ranges g where g.range_id = p_range into r;
@@ -272,9 +292,16 @@ begin
         applied := applied + 1;
         seqs[j] := r.seq + applied;
         if p_op[j] = 5 then
+            -- Definitions that are beyond the cut are in use here, and nobody takes them back.
+            if p_range = 0 and exists (select from json_each_text(p_body[j]::json -> 'cut') c
+                                       where c.value::bigint < coalesce(now_at[c.key::integer], 0)) then
+                perform orrery.region_roll_back('this region has definitions of a region that was given up which the hub does not have; start it anew with an empty database');
+            end if;
             cuts := orrery.cuts_with(cuts, p_body[j]::json -> 'cut');
         elsif cuts[p_origin[j]] is null or p_lsn[j] <= cuts[p_origin[j]] then
             shown[j] := seqs[j];
+        else
+            has_stranded := true;
         end if;
     end loop;
     if applied = 0 then
@@ -307,15 +334,27 @@ begin
                x.etag, x.ttl, x.index, x.origin, x.op, x.pk, x.id, x.context::bigint[], x.rank, x.body
         from orrery.ranges g
         cross join (select y.*, lag(y.seq) over w as seq_before, lag(y.lsn) over w as lsn_before
-                    from unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
-                         y(seq, origin, lsn, index, epoch, op, pk, id, rid, ts, etag, ttl, rank, context, body)
-                    where y.seq is not null window w as (partition by y.pk, y.id order by y.seq)) x
+                    from unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+                         y(seq, origin, lsn, index, epoch, op, pk, id, rid, ts, etag, ttl, rank, context, body, shown)
+                    where y.seq is not null window w as (partition by y.shown is null, y.pk, y.id order by y.seq)) x
         left join lateral (
             select * from orrery.%2$I i
             where i.range_id = $1 and i.pk = x.pk and i.id = x.id and not i.deleted limit 1) i on true
         where g.range_id = $1$sql$, log, items)
     using p_range, seqs, p_origin, p_lsn, p_index, p_entry_epoch, p_op, p_pk, p_id, p_rid, p_ts, p_etag, p_ttl, p_rank,
-          p_context, p_body;
+          p_context, p_body, shown;
+    if has_stranded then
+        insert into orrery.stranded (range_id, origin, lsn, index, log_seq, doc, claim_key, claim_value, outcome)
+        select g.range_id, x.origin, x.lsn, x.index, x.seq, coalesce(x.doc, x.body)::jsonb,
+               array(select c.key from unnest(p_claim_op, p_claim_key) c(op, key) where c.op = x.n),
+               array(select c.value from unnest(p_claim_op, p_claim_value) c(op, value) where c.op = x.n),
+               case when p_range = 0 then 'recorded' end
+        from orrery.ranges g
+        cross join unnest(seqs, shown, p_origin, p_lsn, p_index, p_op, p_doc, p_body) with ordinality
+                   x(seq, shown, origin, lsn, index, op, doc, body, n)
+        where g.range_id = p_range and x.seq is not null and x.shown is null and x.op <> 5
+        on conflict do nothing;
+    end if;
 
     -- 4. The items.
     if is_plain and 6 <> all (p_op) then

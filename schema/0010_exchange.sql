@@ -204,7 +204,12 @@ begin
         return;
     end if;
     select g.state <> 'dropped' from orrery.ranges g where g.range_id = p_range into is_known;
-    if is_known is not true then
+    -- A region that was given up before the range was made wrote into a container of its own that had the same number.
+    if is_known is not true or exists (
+        select from (select distinct o from unnest(p_origin) o) x
+        where not exists (select from orrery.range_epochs e where e.range_id = p_range and x.o = any (e.live))
+          and exists (select from (select * from orrery.topology t where t.state = 'open' order by t.epoch desc limit 1) t
+                      cross join json_array_elements(t.document -> 'retired') d where (d ->> 'ordinal')::smallint = x.o)) then
         status := 'dropped';
         return;
     end if;
@@ -220,19 +225,21 @@ end
 $$;
 
 -- Definitions that changed elsewhere: entries of range 0, and what follows from them, in one transaction. p_number: containers
--- that they are about, with what follows from the last definition of each; p_index_of: which of them an index is of, from 1.
+-- that they are about, later entries first, with what follows from each; p_entry: which entry, from 1. The first one of a container
+-- that is not stranded counts (rule 5.6). p_index_of: which of p_number an index is of, from 1.
 -- What is done is what the items say afterwards, so it does not matter which entries were known already.
 create function orrery.exchange_apply_metadata(
     p_range bigint, p_epoch bigint, p_origin smallint[], p_lsn bigint[], p_index integer[], p_entry_epoch bigint[],
     p_op smallint[], p_pk bytea[], p_id text[], p_rid bigint[], p_ts bigint[], p_etag uuid[], p_ttl integer[],
     p_rank float8[], p_context text[], p_body text[], p_doc text[],
     p_claim_op integer[], p_claim_key smallint[], p_claim_value bytea[],
-    p_number bigint[], p_default_ttl integer[], p_has_unique_keys boolean[],
+    p_number bigint[], p_entry integer[], p_default_ttl integer[], p_has_unique_keys boolean[],
     p_index_of integer[], p_index_kind smallint[], p_index_spec text[], p_index_definition text[],
     out status text, out applied integer, out taken integer, out seq bigint, out epoch bigint, out vector bigint[])
 language plpgsql as $$
 declare
     c record;
+    cuts bigint[];
 begin
     select a.status, a.applied, a.taken, a.seq, a.epoch, a.vector
     from orrery.apply(p_range, p_epoch, p_origin, p_lsn, p_index, p_entry_epoch, p_op, p_pk, p_id, p_rid, p_ts, p_etag, p_ttl,
@@ -249,10 +256,15 @@ begin
     from (select max(y.rid) + 1 as next from unnest(p_rid, p_pk) y(rid, pk)
           where split_part(convert_from(y.pk, 'UTF8'), '/', 1) not in ('offers', 'ranges', 'grants')) x
     where a.next_number < x.next;
+    cuts := orrery.range_cuts(0);
     for c in
         select x.n, x.number, x.default_ttl, x.has_unique_keys, i.rid is not null as is_there, r.body as ranges,
                exists (select from orrery.ranges g where g.container = x.number) as is_made
-        from unnest(p_number, p_default_ttl, p_has_unique_keys) with ordinality x(number, default_ttl, has_unique_keys, n)
+        from (select distinct on (y.number) y.*
+              from unnest(p_number, p_entry, p_default_ttl, p_has_unique_keys) with ordinality
+                   y(number, entry, default_ttl, has_unique_keys, n)
+              where coalesce(p_lsn[y.entry] <= cuts[p_origin[y.entry]], true)
+              order by y.number, y.n) x
         left join lateral (select i.rid from orrery.items_0 i where i.range_id = 0 and i.rid = x.number and not i.deleted
                            and i.pk >= 'colls/' and i.pk < 'colls0' limit 1) i on true
         left join lateral (select i.body from orrery.items_0 i where i.range_id = 0 and not i.deleted

@@ -52,6 +52,9 @@ begin
     ), n as (
         select g.range_id, h.self, h.is_bounded, h.versions,
                array(select greatest(coalesce(g.committed[v.o], 0), case when cardinality(h.members) + 1 < h.least then 0 else least(v.lsn,
+                            -- what is stranded may be shown where a reader was ahead: nobody waits for it before it is decided
+                            (select min(x.lsn) - 1 from orrery.stranded x
+                             where x.range_id = g.range_id and x.origin = v.o and x.outcome is null),
                             (select min(coalesce(p.acked[v.o], 0)) from unnest(h.members) r(region)
                              left join orrery.peers p on p.region = r.region and p.range_id = g.range_id)) end)
                      from unnest(g.vector) with ordinality v(lsn, o) order by v.o) as committed

@@ -48,7 +48,8 @@ create function orrery.range_cuts(p_range bigint) returns bigint[] language sql 
           where e.range_id = p_range and e.cut <> '{}' group by n.ordinal) x
 $$;
 
--- A marker is in the log: the range is of its epoch from here on, and written by whom it says.
+-- A marker is in the log: the range is of its epoch from here on, and written by whom it says; or it says what became of a
+-- stranded transaction.
 create function orrery.marker_take(p_range bigint, p_marker json) returns void language plpgsql as $$
 declare
     e      constant bigint := (p_marker ->> 'epoch')::bigint;
@@ -56,6 +57,10 @@ declare
                                    p_marker -> case p_range when 0 then 'metadata_writers' else 'writers' end) x);
     mine   record;
 begin
+    if p_marker -> 'stranded' is not null then
+        perform orrery.stranded_take(p_range, p_marker -> 'stranded');
+        return;
+    end if;
     insert into orrery.range_epochs as r (range_id, epoch, hub, live, writers, cut)
     select g.range_id, e, (p_marker ->> 'hub')::smallint,
            array(select x::smallint from json_array_elements_text(p_marker -> 'live') x), may,
@@ -75,6 +80,9 @@ begin
         state = case when g.origin = any (may) and mine.rolled_back is null and coalesce(mine.fenced_for, 0) <= e
                      then 'online' else 'read-only' end
     where g.range_id = p_range and g.epoch <= e and g.state in ('online', 'read-only');
+    perform orrery.stranded_note(p_range, c.key::smallint, c.value::bigint)
+    from json_each_text(p_marker -> 'cut') c join orrery.ranges g on g.range_id = p_range
+    where g.vector[c.key::integer] > c.value::bigint;
 end
 $$;
 
@@ -338,14 +346,16 @@ end
 $$;
 
 -- What people ask for: the last change, the first topology; and what a region that is to join must be.
-create function orrery.epochs_tell() returns text language sql stable as $$
-    select json_build_object(
+create function orrery.epochs_tell() returns text language plpgsql stable as $$
+begin
+    return json_build_object(
         'change', (select json_build_object('epoch', c.epoch, 'kind', c.kind, 'stage', c.stage, 'note', c.note,
                        'accepted', array(select a.region from orrery.acceptances a where a.epoch = c.epoch and a.region > 0 order by 1),
                        'needed', c.needed, 'seconds', round(extract(epoch from coalesce(c.ended_at, clock_timestamp()) - c.asked_at), 3))
                    from orrery.changes c order by c.epoch desc limit 1),
         'first', (select t.document from orrery.topology t order by t.epoch limit 1),
-        'fresh', orrery.region_is_fresh())::text
+        'fresh', orrery.region_is_fresh(), 'stranded', orrery.stranded_tell())::text;
+end
 $$;
 
 -- ---- opening ----

@@ -143,6 +143,7 @@ begin
         where l.range_id = $1 and l.seq = w.seq and l.op <> 5
           and not exists (select from orrery.%2$I i where i.range_id = $1 and i.pk = l.pk and i.id = l.id
                           and (i.seq = l.seq or l.seq = any (i.heads)))
+          and not exists (select from orrery.stranded s where s.range_id = $1 and s.origin = l.origin and s.lsn = l.lsn and s.outcome is null)
           and not exists (select from orrery.conflicts c where c.range_id = $1 and c.pk = l.pk and c.id = l.id and c.log_seq = l.seq)$sql$,
         log, items)
     using p_range, mine.seq, upto;
@@ -230,8 +231,10 @@ declare
     log      text := format('log_%s', p_range >> 12);
     r        record;
     c        record;
+    cuts     bigint[];
     is_new   boolean;
     is_known boolean;
+    is_stranded boolean;
 begin
     applied := 0; taken := 0; status := 'waits';
     if p_needs_origin > 0 and coalesce((select g.vector[p_needs_origin] from orrery.ranges g where g.range_id = 0), 0) < p_needs_lsn then
@@ -259,6 +262,7 @@ begin
         delete from orrery.unique_claims u where u.range_id = p_range;
         delete from orrery.unique_clashes c where c.range_id = p_range;
         delete from orrery.conflicts x where x.range_id = p_range;
+        delete from orrery.stranded x where x.range_id = p_range;
         insert into orrery.copies (range_id, source, at, upto) values (p_range, p_source, 0, p_upto)
         on conflict (range_id) do update set source = excluded.source, at = 0, upto = excluded.upto;
     elsif c.range_id is null or c.source <> p_source or c.upto <> p_upto then
@@ -274,7 +278,9 @@ begin
                                select from orrery.%I i where i.range_id = $1 and i.pk = x.pk and i.id = x.id limit 1) i)
            and not exists (select from unnest($2, $3) x(pk, id) group by x.pk, x.id having count(*) > 1)$sql$, items)
     using p_range, p_pk, p_id into is_new;
-    if is_new and 5 <> all (p_op) and 6 <> all (p_op) then
+    cuts := orrery.range_cuts(p_range);
+    if is_new and 5 <> all (p_op) and 6 <> all (p_op)
+       and not exists (select from unnest(p_origin, p_lsn) x(origin, lsn) where x.lsn > cuts[x.origin]) then
         applied := cardinality(p_lsn);
         execute format($sql$
             insert into orrery.%I (range_id, seq, lsn, epoch, rid, ts, etag, ttl, index, origin, op, pk, id, context, rank, body)
@@ -300,7 +306,12 @@ begin
         end if;
     else
         for j in 1 .. cardinality(p_lsn) loop
-            if p_op[j] = 5 then
+            is_stranded := p_op[j] <> 5 and coalesce(p_lsn[j] > cuts[p_origin[j]], false);  -- rule 5.6
+            if is_stranded then
+                select exists (select from orrery.stranded x where x.range_id = p_range and x.origin = p_origin[j]
+                               and x.lsn = p_lsn[j] and x.index = p_index[j]) into is_known;
+            elsif p_op[j] = 5 then
+                cuts := orrery.cuts_with(cuts, p_body[j]::json -> 'cut');
                 execute format('select exists (select from orrery.%I l where l.range_id = $1 and l.op = 5 and l.origin = $2 and l.lsn = $3)', log)
                 using p_range, p_origin[j], p_lsn[j] into is_known;
             else
@@ -323,7 +334,13 @@ begin
                 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)$sql$, log)
             using p_range, r.seq + applied, p_lsn[j], p_entry_epoch[j], p_rid[j], p_ts[j], p_etag[j], p_ttl[j], p_index[j], p_origin[j],
                   p_op[j], p_pk[j], p_id[j], p_context[j]::bigint[], p_rank[j], p_body[j];
-            if p_op[j] <> 5 then
+            if is_stranded then
+                insert into orrery.stranded (range_id, origin, lsn, index, log_seq, doc, claim_key, claim_value, outcome)
+                values (p_range, p_origin[j], p_lsn[j], p_index[j], r.seq + applied, coalesce(p_doc[j], p_body[j])::jsonb,
+                        array(select k.key from unnest(p_claim_op, p_claim_key) k(op, key) where k.op = j),
+                        array(select k.value from unnest(p_claim_op, p_claim_value) k(op, value) where k.op = j),
+                        case when p_range = 0 then 'recorded' end);
+            elsif p_op[j] <> 5 then
                 perform orrery.apply_one(p_range, r.seq + applied, case when p_op[j] < 3 then coalesce(p_doc[j], p_body[j])::jsonb end,
                     array(select k.key from unnest(p_claim_op, p_claim_key) k(op, key) where k.op = j),
                     array(select k.value from unnest(p_claim_op, p_claim_value) k(op, value) where k.op = j));

@@ -178,7 +178,7 @@ const struct setting settings[] = {
     {"url", NULL, SETTING_TEXT, ACCOUNT, AT(region_url), NULL, 0, 0, NULL, check_endpoint, "URL",
      "add: where the gateways of the other regions reach the new one; default: their --peers say it"},
     {"force", NULL, SETTING_SWITCH, ACCOUNT, AT(is_forced), NULL, 0, 0, NULL, NULL, NULL,
-     "failover, remove: without the region that is lost; what it has not shipped stays in its own PostgreSQL"},
+     "failover, remove: without the region that is lost; what it has not shipped is merged, or comes as conflicts, should it return"},
     {"accept-loss", NULL, SETTING_SWITCH, ACCOUNT, AT(accepts_loss), NULL, 0, 0, NULL, NULL, NULL,
      "failover --force: even when too few regions answer to know all that was acknowledged; those that do not are given up"},
     {"versions", NULL, SETTING_NUMBER, ACCOUNT, AT(bounded_versions), "0", 0, INT32_MAX, NULL, NULL, "N",

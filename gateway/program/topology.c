@@ -292,6 +292,40 @@ static void print_replication(struct slice replication, struct slice target)
            conflicts.ptr, (int) pieces.len, pieces.ptr);
 }
 
+static int64_t number_of(struct slice object, const char *name)
+{
+    int64_t number;
+
+    return json_integer(member(object, name), 0, INT64_MAX, &number) ? number : 0;
+}
+
+/* Of regions that were given up: what they still hold, and what became of the rest. */
+static void print_stranded(struct slice list, const struct topology *topology)
+{
+    struct json_cursor cursor;
+    struct slice one;
+
+    if (list.len == 0 || json_type(list) != JSON_ARRAY)
+        return;
+    for (cursor = json_iterate(list); json_next_element(&cursor, &one);) {
+        const struct topology_region *region =
+            topology_find(topology, (unsigned) number_of(one, "ordinal"));
+        if (region == NULL || !region->is_lost)
+            continue;
+        printf("  %-20.*s %3u  stranded:", (int) region->name.len, region->name.ptr,
+               region->ordinal);
+        if (json_type(member(one, "left")) == JSON_NUMBER)
+            printf(" %" PRId64 " left,", number_of(one, "left"));
+        printf(" %" PRId64 " to be decided, %" PRId64 " merged, %" PRId64 " conflicts",
+               number_of(one, "waiting"), number_of(one, "merged"), number_of(one, "conflicts"));
+        if (number_of(one, "recorded") > 0)
+            printf(", %" PRId64 " definitions not merged", number_of(one, "recorded"));
+        if (number_of(one, "dropped") > 0)
+            printf(", %" PRId64 " of dropped containers", number_of(one, "dropped"));
+        printf("\n");
+    }
+}
+
 static bool read_told(const struct talk *talk, struct arena *arena, struct topology *topology,
                       struct slice *root, struct fault *fault)
 {
@@ -314,6 +348,7 @@ static int print_status(const struct talk *talk)
     bool is_read = read_told(talk, &arena, &topology, &root, &fault);
     if (is_read) {
         print_topology(&topology, (unsigned) strtoul(member(root, "ordinal").ptr, NULL, 10));
+        print_stranded(member(root, "stranded"), &topology);
         change = member(root, "change");
         if (change.len > 0)
             print_change(change);

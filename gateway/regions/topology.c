@@ -102,6 +102,16 @@ bool topology_may_write(const struct topology *topology, unsigned ordinal)
            (ordinal == topology->hub || topology->mode == TOPOLOGY_MULTI_WRITE);
 }
 
+bool topology_is_source(const struct topology *topology, unsigned self, unsigned ordinal)
+{
+    const struct topology_region *asking = topology_find(topology, self);
+    const struct topology_region *asked = topology_find(topology, ordinal);
+
+    if (asking == NULL || asking->state == REGION_RETIRED || asked == NULL || asking == asked)
+        return false;
+    return asked->state != REGION_RETIRED || (asked->is_lost && self == topology->hub);
+}
+
 unsigned topology_next_ordinal(const struct topology *topology)
 {
     unsigned highest = 0;

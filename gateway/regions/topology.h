@@ -81,6 +81,10 @@ unsigned topology_majority(const struct topology *topology);
 /* May the region write items? Metadata is written at the hub alone. */
 bool topology_may_write(const struct topology *topology, unsigned ordinal);
 
+/* Does a region take entries from another one? From every live one; the hub also from those that
+ * were given up, should they come back: what they had not shipped (rule 5.6). */
+bool topology_is_source(const struct topology *topology, unsigned self, unsigned ordinal);
+
 /* For a region that comes: one that nobody ever had; above TOPOLOGY_ORDINAL_MAX when all were. */
 unsigned topology_next_ordinal(const struct topology *topology);
 

@@ -7,6 +7,7 @@
 #include "model/json.h"
 #include "replica/arbiter.h"
 #include "replica/call.h"
+#include "replica/status.h"
 #include "store/regions.h"
 
 #include <inttypes.h>
@@ -52,6 +53,7 @@ static op_step accept_next, accept_answered, accept_noted;
 static op_step reach_measured;
 static op_step open_some, open_done, open_refreshed;
 static op_step tell_next, tell_answered;
+static op_step resolve_some, resolve_done; /* stranded transactions */
 static op_step news_next, news_answered, news_learnt, news_refreshed;
 static op_step behind_asked;
 static op_step join_next, join_asked, join_answered, join_measured, join_proposed, join_begun;
@@ -354,7 +356,7 @@ static enum op_next tick_taken(struct op *op)
         return OP_FAILED;
     if (!is_there) {
         failover->epoch = 0;
-        return op_again(op, news_next);
+        return op_again(op, resolve_some);
     }
     if (failover->epoch != self->change.epoch) {
         failover->epoch = self->change.epoch;
@@ -586,6 +588,49 @@ static enum op_next tell_answered(struct op *op)
 {
     op_self(op, struct tick)->at++;
     return op_again(op, tell_next);
+}
+
+/* ---- what is stranded ---- */
+
+static bool has_lost_regions(const struct topology *topology)
+{
+    for (unsigned i = topology_live_count(topology); i < topology->region_count; i++) {
+        if (topology->regions[i].is_lost)
+            return true;
+    }
+    return false;
+}
+
+/* Only the hub decides, and only where a region was ever given up there is anything (rule 5.6). */
+static enum op_next resolve_some(struct op *op)
+{
+    struct tick *self = op_self(op, struct tick);
+    const struct topology *topology = &self->regions->topology;
+
+    if (topology->hub != self->regions->self || !has_lost_regions(topology))
+        return op_again(op, news_next);
+    testpoint("stranded-begun");
+    return epochs_resolve(store_of(self), op, resolve_done);
+}
+
+static enum op_next resolve_done(struct op *op)
+{
+    struct epochs_resolved resolved;
+    int count;
+
+    if (!epochs_resolved_count(op, &count))
+        return OP_FAILED;
+    if (count > 0)
+        testpoint("stranded-decided");
+    for (int i = 0; i < count; i++) {
+        epochs_resolved_row(op, i, &resolved);
+        replica_status_resolved(resolved.is_merged, resolved.entries);
+        log_warn(&op->log, "writes of a region that was given up are decided",
+                 "region=%u range=%" PRId64 " outcome=%s transactions=%" PRId64 " entries=%" PRId64,
+                 resolved.origin, resolved.range_id, resolved.is_merged ? "merged" : "conflict",
+                 resolved.transactions, resolved.entries);
+    }
+    return op_again(op, count > 0 ? resolve_some : news_next);
 }
 
 /* ---- news ---- */

@@ -344,7 +344,7 @@ static bool take_container(struct piece *piece, struct exchange_container *conta
     return true;
 }
 
-/* The last entry about each container says what it is. */
+/* The last entry about each container that counts says what it is; PostgreSQL knows which do. */
 static bool take_containers(struct piece *piece, struct fault *fault)
 {
     const struct exchange_piece *contents = &piece->contents;
@@ -357,12 +357,9 @@ static bool take_containers(struct piece *piece, struct fault *fault)
     for (unsigned i = contents->count; i > 0; i--) {
         const struct stream_entry *entry = &contents->entries[i - 1].entry;
         uint32_t number = container_of_entry(entry);
-        bool is_known = number == 0;
-        for (unsigned j = 0; j < count && !is_known; j++)
-            is_known = containers[j].number == number;
-        if (is_known)
+        if (number == 0)
             continue;
-        containers[count].number = number;
+        containers[count] = (struct exchange_container){.number = number, .entry = i - 1};
         if (!take_container(piece, &containers[count++], entry->body, fault))
             return false;
     }

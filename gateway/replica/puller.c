@@ -820,9 +820,8 @@ static void match_sources(struct puller *puller)
 
     for (unsigned i = 0; i < PULLER_SOURCES_MAX; i++) {
         struct source *source = &puller->sources[i];
-        const struct topology_region *region =
-            source->ordinal != 0 ? topology_find(topology, source->ordinal) : NULL;
-        if (source->ordinal != 0 && (region == NULL || region->state == REGION_RETIRED) &&
+        if (source->ordinal != 0 &&
+            !topology_is_source(topology, regions->self, source->ordinal) &&
             !source->is_polling && !source->is_acking && !source->is_watching &&
             source->pulled_count == 0) {
             loop_timer_disarm(puller->loop, &source->retry);
@@ -832,7 +831,8 @@ static void match_sources(struct puller *puller)
     for (unsigned i = 0; i < topology->region_count; i++) {
         const struct topology_region *region = &topology->regions[i];
         struct source *known = NULL, *spare = NULL;
-        if (region->ordinal == regions->self || region->state == REGION_RETIRED)
+        if (!topology_is_source(topology, regions->self, region->ordinal) ||
+            slice_is_absent(regions->peer_url[i]))
             continue;
         for (unsigned j = 0; j < PULLER_SOURCES_MAX; j++) {
             struct source *source = &puller->sources[j];
@@ -991,8 +991,10 @@ static void publish_status(const struct puller *puller)
 
     for (unsigned i = 0; i < PULLER_SOURCES_MAX; i++) {
         const struct source *source = &puller->sources[i];
-        if (source->ordinal == 0)
-            continue;
+        const struct topology_region *region =
+            topology_find(&regions_current()->topology, source->ordinal);
+        if (source->ordinal == 0 || region == NULL || region->state == REGION_RETIRED)
+            continue; /* one that was given up is not expected to answer */
         bool is_heard = source->answered_ms != 0 && now_ms - source->answered_ms < HEARD_MS;
         bool is_behind = source->pulled_count > 0 || source->complaint[0] != '\0' || !is_heard;
         struct replica_peer_status *peer = &status.peers[status.peer_count++];

@@ -236,6 +236,14 @@ void replication_print_metrics(struct buf *out)
     replica_status_read(&status);
     print_one(out, "epoch", "Of the topology.", (double) regions_current()->topology.epoch);
     print_census_metrics(out);
+    buf_printf(
+        out,
+        "# HELP orrery_replication_stranded_entries_total Entries of regions that were given "
+        "up which this gateway has decided.\n"
+        "# TYPE orrery_replication_stranded_entries_total counter\n"
+        "orrery_replication_stranded_entries_total{outcome=\"merged\"} %" PRId64 "\n"
+        "orrery_replication_stranded_entries_total{outcome=\"conflict\"} %" PRId64 "\n",
+        replica_status_resolved_total(true), replica_status_resolved_total(false));
     if (needs_leases(regions_current()))
         print_lease_metrics(out, regions_current());
     if (!status.is_pulling)

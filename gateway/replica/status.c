@@ -2,6 +2,8 @@
 
 #include <pthread.h>
 
+#include <stdatomic.h>
+
 #include "base/banned.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards the rest */
@@ -49,4 +51,16 @@ void replica_set_read(struct strong_set *set)
     pthread_mutex_lock(&lock);
     *set = strong;
     pthread_mutex_unlock(&lock);
+}
+
+static _Atomic int64_t resolved_total[2];
+
+void replica_status_resolved(bool is_merged, int64_t entries)
+{
+    atomic_fetch_add(&resolved_total[is_merged], entries);
+}
+
+int64_t replica_status_resolved_total(bool is_merged)
+{
+    return atomic_load(&resolved_total[is_merged]);
 }

@@ -52,6 +52,10 @@ struct replica_census {
     int64_t ranges, log_whole, log_trimmed; /* entries beyond the horizons, and below */
 };
 
+/* Of stranded entries, since this process began (rule 5.6). Any thread. */
+void replica_status_resolved(bool is_merged, int64_t entries);
+int64_t replica_status_resolved_total(bool is_merged);
+
 /* Any thread. */
 void replica_census_publish(const struct replica_census *census);
 void replica_census_read(struct replica_census *census);

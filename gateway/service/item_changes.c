@@ -133,7 +133,7 @@ static const char changes_sql[] =
     "select r.epoch, r.state, r.vector, r.seq, exists (select from orrery.horizons h "
     "    where h.range_id = r.range_id and h.seq > $2 and not orrery.vector_covers($3, h.vector)), "
     "e.seq, e.origin, e.lsn, e.rid, e.etag, e.ts, e.body,"
-    " e.op, e.id, e.prev_lsn, e.prev_rid, e.prev_etag, e.prev_ts, e.prev_body "
+    " e.op, e.id, e.prev_lsn, e.prev_rid, e.prev_etag, e.prev_ts, e.prev_body, e.is_stranded "
     "from orrery.ranges r left join lateral ("
     "select * from (select y.*, "
     "    min(y.count_before) over t as first_count, min(y.bytes_before) over t as first_bytes "
@@ -154,7 +154,7 @@ static const char window_sql[] =
 static const char latest_sql[] =
     "select l.seq, l.origin, l.lsn, i.rid, i.etag, i.ts, i.body, l.op, l.id, l.prev_lsn, "
     "null::bigint as prev_rid, null::uuid as prev_etag, null::bigint as prev_ts, "
-    "null::text as prev_body from (%s) l left join lateral ("
+    "null::text as prev_body, false as is_stranded from (%s) l left join lateral ("
     "select i.rid, i.etag, i.ts, i.body from orrery.items_%u i "
     "where i.range_id = r.range_id and i.pk = l.pk and i.id = l.id and i.seq = l.seq "
     "and orrery.is_live(i.deleted, i.ts, i.ttl, r.default_ttl, $8) and i.ts >= $5%s limit 1) i "
@@ -163,7 +163,9 @@ static const char latest_sql[] =
 /* Each entry, with the version before it. */
 static const char full_sql[] =
     "select l.seq, l.origin, l.lsn, f.rid, l.etag, l.ts, l.body, l.op, l.id, l.prev_lsn, "
-    "p.rid as prev_rid, p.etag as prev_etag, p.ts as prev_ts, p.body as prev_body "
+    "p.rid as prev_rid, p.etag as prev_etag, p.ts as prev_ts, p.body as prev_body, "
+    "exists (select from orrery.stranded s where s.range_id = r.range_id and s.origin = l.origin "
+    "and s.lsn = l.lsn) as is_stranded "
     "from (%s) l left join lateral ("
     "select i.rid from (select l.rid, l.ts, l.pk) i where $8 > 0 and l.op <> 5 and i.ts >= $5%s) f "
     "on true "
@@ -190,6 +192,7 @@ enum {
     AT_PREV_ETAG,
     AT_PREV_TS,
     AT_PREV_BODY,
+    AT_IS_STRANDED,
 };
 
 enum {
@@ -376,6 +379,8 @@ static void append_metadata(struct buf *out, const struct container *container,
                    (long long) pgio_int8(result, row, AT_PREV_LSN));
     if (op == LOG_EXPIRE)
         buf_append_text(out, ",\"timeToLiveExpired\":true");
+    if (pgio_bool(result, row, AT_IS_STRANDED))
+        buf_append_text(out, ",\"stranded\":true"); /* the hub's decision is another entry */
     if (op == LOG_DELETE || op == LOG_EXPIRE || op == LOG_REMOVE) {
         buf_append_text(out, ",\"id\":");
         buf_append_json_string(out, pgio_value(result, row, AT_ID));

@@ -9,6 +9,8 @@
 
 /* Ranges that one statement opens: it holds their locks. */
 #define OPEN_AT_ONCE 64
+/* Stranded transactions that one statement decides, for the same reason. */
+#define RESOLVE_AT_ONCE 32
 #define ANSWER_DEPTH_MAX 16
 
 static struct pgio_statement statement(unsigned number, const char *sql)
@@ -274,6 +276,35 @@ enum op_next epochs_open(struct store *store, struct op *op, int64_t epoch, op_s
     pgparams_int8(&params, clock_unix_s());
     pgparams_int8(&params, OPEN_AT_ONCE);
     return store_query(store, op, STORE_CHANGES, &open, &params, next);
+}
+
+enum op_next epochs_resolve(struct store *store, struct op *op, op_step *next)
+{
+    struct pgio_statement resolve = statement(
+        13, "select r.range_id, r.origin, r.outcome = 'merged', r.transactions, r.entries "
+            "from orrery.stranded_resolve($1, $2::int) r");
+    struct pgparams params = {0};
+
+    pgparams_int8(&params, clock_unix_s());
+    pgparams_int8(&params, RESOLVE_AT_ONCE);
+    return store_query(store, op, STORE_CHANGES, &resolve, &params, next);
+}
+
+bool epochs_resolved_count(struct op *op, int *count)
+{
+    if (!store_check(op, STORE_CHANGES))
+        return false;
+    *count = pgio_row_count(op->result);
+    return true;
+}
+
+void epochs_resolved_row(const struct op *op, int row, struct epochs_resolved *resolved)
+{
+    resolved->range_id = pgio_int8(op->result, row, 0);
+    resolved->origin = (unsigned) pgio_int2(op->result, row, 1);
+    resolved->is_merged = pgio_bool(op->result, row, 2);
+    resolved->transactions = pgio_int8(op->result, row, 3);
+    resolved->entries = pgio_int8(op->result, row, 4);
 }
 
 bool epochs_number(struct op *op, int64_t *number)

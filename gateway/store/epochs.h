@@ -81,6 +81,19 @@ bool epochs_first(struct op *op, struct slice *document) MUST_CHECK;
 /* Open some ranges: how many are left, -1 when a later epoch was accepted. */
 enum op_next epochs_open(struct store *store, struct op *op, int64_t epoch, op_step *next);
 
+/* What became of stranded transactions (rule 5.6), of one origin in one range. */
+struct epochs_resolved {
+    int64_t range_id, transactions, entries;
+    unsigned origin;
+    bool is_merged; /* else they are conflicts */
+};
+
+/* At the hub: decide some, when this region is the hub and nobody else is at it; the next step
+ * calls epochs_resolved once per row. */
+enum op_next epochs_resolve(struct store *store, struct op *op, op_step *next);
+bool epochs_resolved_count(struct op *op, int *count) MUST_CHECK;
+void epochs_resolved_row(const struct op *op, int row, struct epochs_resolved *resolved);
+
 /* The number that those above gave; and for statements without one, whether they were done. */
 bool epochs_number(struct op *op, int64_t *number) MUST_CHECK;
 

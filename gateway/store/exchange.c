@@ -102,7 +102,7 @@ static const char copy_sql[] =
 /* $1 and $2, what the entries need, is nothing. */
 static const char apply_metadata_sql[] =
     "select status, applied, taken, vector from orrery.exchange_apply_metadata(" APPLY_PARAMETERS
-    ",$23,$24,$25,$26,$27,$28,$29) where $1 = 0 and $2 = 0";
+    ",$23,$24,$25,$26,$27,$28,$29,$30) where $1 = 0 and $2 = 0";
 
 static const char learn_sql[] = "select orrery.exchange_learn($1, $2)";
 
@@ -485,6 +485,10 @@ static void put_containers(struct pgparams *params, const struct exchange_piece 
     pgparams_array_begin(params, PG_INT8_ARRAY);
     for (unsigned i = 0; i < piece->container_count; i++)
         pgparams_add_int8(params, piece->containers[i].number);
+    pgparams_array_end(params);
+    pgparams_array_begin(params, PG_INT4_ARRAY);
+    for (unsigned i = 0; i < piece->container_count; i++)
+        pgparams_add_int4(params, (int32_t) piece->containers[i].entry + 1);
     pgparams_array_end(params);
     pgparams_array_begin(params, PG_INT4_ARRAY);
     for (unsigned i = 0; i < piece->container_count; i++) {

@@ -71,9 +71,11 @@ struct exchange_entry {
     unsigned claim_count;
 };
 
-/* What follows from the last definition of a container. */
+/* What follows from a definition of a container: from the last one that counts, later ones first.
+ */
 struct exchange_container {
     uint32_t number;
+    unsigned entry; /* of the piece, from 0 */
     bool has_default_ttl;
     int32_t default_ttl;
     bool has_unique_keys;

@@ -167,8 +167,11 @@ static void take_urls(struct regions *regions)
     struct slice peers = slice_from_text(config_of_process->peers);
     struct slice clients = slice_from_text(config_of_process->client_endpoints);
 
-    for (unsigned i = 0; i < topology_live_count(&regions->topology); i++) {
+    for (unsigned i = 0; i < regions->topology.region_count; i++) {
         struct slice wanted = regions->topology.regions[i].name;
+        /* Where a region was given up, another one may be, under the same name. */
+        if (topology_find_name(&regions->topology, wanted) != &regions->topology.regions[i])
+            continue;
         regions->peer_url[i] = without_slash(regions->topology.regions[i].url);
         for (rest = peers; config_peer_next(&rest, &name, &url);) {
             if (topology_name_equals(name, wanted))

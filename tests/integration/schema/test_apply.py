@@ -39,6 +39,22 @@ class Region(Range):
             CALL, [self.id, epoch, *(names[name] for name in order), [None] * len(entries), *claim_columns]).fetchone()
         return Applied(*row)
 
+    def copy(self, source, size, claims_of=lambda body: []):
+        """Takes the log of region 1, which may be trimmed, as a region that joins does, in pieces of that many entries."""
+        log, through = source.entries(), "{%s}" % ",".join(map(str, source.vector()))
+        self.connection.execute("create or replace function orrery.is_joining() returns boolean language sql as 'select true'")
+        for at in range(0, len(log), size):
+            part = log[at:at + size]
+            claims = [(n, *claim) for n, entry in enumerate(part, 1) if entry.op < 3 for claim in claims_of(entry.body)]
+            columns = dict(zip(Entry._fields, map(list, zip(*part))))
+            columns = [columns[name] for name in "origin lsn index epoch op pk id rid ts etag ttl rank context body".split()]
+            assert self.connection.execute(
+                "select status, applied from orrery.exchange_copy(0::smallint, 0, 1::smallint, %s, %s, %s, %s, %s, 257, %s::smallint[],"
+                " %s::bigint[], %s::int[], %s::bigint[], %s::smallint[], %s::bytea[], %s::text[], %s::bigint[], %s::bigint[], %s::uuid[],"
+                " %s::int[], %s::float8[], %s::text[], %s::text[], %s::text[], %s::int[], %s::smallint[], %s::bytea[])",
+                [at, min(at + size, len(log)), len(log), through, self.id, *columns, [None] * len(part),
+                 *([list(column) for column in zip(*claims)] or [[], [], []])]).fetchone() == ("applied", len(part))
+
     def state(self):
         """Everything that a repeated call must leave alone."""
         return (self.connection.execute("select seq, vector from orrery.ranges where range_id = %s", [self.id]).fetchone(),

@@ -5,7 +5,7 @@ import json
 import random
 
 import pytest
-from test_apply import Entry, Region, pages
+from test_apply import Region, pages
 from writer import CREATE, DELETE, REPLACE, UPSERT, Op
 
 
@@ -203,21 +203,8 @@ def test_a_copy_has_what_lost(three, size):
     b.put(CREATE, "y", 900, u="v")
     hub.take(b.entries())
     hub.resolve()
-    log = hub.entries()
-    through = "{%s}" % ",".join(map(str, hub.vector()))
     with copy.connection.transaction(force_rollback=True):
-        copy.connection.execute("create or replace function orrery.is_joining() returns boolean language sql as 'select true'")
-        for at in range(0, len(log), size):
-            part = log[at:at + size]
-            claims = [(n, *claim) for n, entry in enumerate(part, 1) if entry.op < 3 for claim in claims_of(entry.body)]
-            columns = dict(zip(Entry._fields, map(list, zip(*part))))
-            columns = [columns[name] for name in "origin lsn index epoch op pk id rid ts etag ttl rank context body".split()]
-            assert copy.connection.execute(
-                "select status, applied from orrery.exchange_copy(0::smallint, 0, 1::smallint, %s, %s, %s, %s, %s, 257, %s::smallint[],"
-                " %s::bigint[], %s::int[], %s::bigint[], %s::smallint[], %s::bytea[], %s::text[], %s::bigint[], %s::bigint[], %s::uuid[],"
-                " %s::int[], %s::float8[], %s::text[], %s::text[], %s::text[], %s::int[], %s::smallint[], %s::bytea[])",
-                [at, min(at + size, len(log)), len(log), through, copy.id, *columns, [None] * len(part),
-                 *([list(column) for column in zip(*claims)] or [[], [], []])]).fetchone() == ("applied", len(part))
+        copy.copy(hub, size, claims_of)
         assert copy.digest() == hub.digest() and copy.feed() == hub.feed() == [("y", 2, 1, 1, "x")]
         assert copy.resolve() == copy.noted() == 0
 
