@@ -204,12 +204,15 @@ begin
         return;
     end if;
     select g.state <> 'dropped' from orrery.ranges g where g.range_id = p_range into is_known;
-    -- A region that was given up before the range was made wrote into a container of its own that had the same number.
+    -- A region that was given up before the range was made wrote into a container of its own that had the same number: in an epoch
+    -- before that of the definition.
     if is_known is not true or exists (
-        select from (select distinct o from unnest(p_origin) o) x
-        where not exists (select from orrery.range_epochs e where e.range_id = p_range and x.o = any (e.live))
-          and exists (select from (select * from orrery.topology t where t.state = 'open' order by t.epoch desc limit 1) t
-                      cross join json_array_elements(t.document -> 'retired') d where (d ->> 'ordinal')::smallint = x.o)) then
+        select from (select x.origin, min(x.epoch) as epoch from unnest(p_origin, p_entry_epoch) x(origin, epoch) group by 1) x
+        where exists (select from (select * from orrery.topology t where t.state = 'open' order by t.epoch desc limit 1) t
+                      cross join json_array_elements(t.document -> 'retired') d where (d ->> 'ordinal')::smallint = x.origin)
+          and x.epoch < (select min(l.epoch) from orrery.log_0 l
+                         where l.range_id = 0 and l.rid = p_range >> 12 and l.pk >= 'colls/' and l.pk < 'colls0'
+                           and coalesce(l.lsn <= (orrery.range_cuts(0))[l.origin], true))) then
         status := 'dropped';
         return;
     end if;

@@ -73,7 +73,7 @@ $$;
 -- A version that is the merged form of an earlier stranded one is seen by its successors. What a context covers tells nothing
 -- of entries after the cut: by then they were in logs alone. An expiry is no version that anybody would miss.
 create function orrery.stranded_stands(p_range bigint, p_retired bigint, p_heads bigint[], p_origin smallint, p_lsn bigint,
-                                       p_context bigint[], p_pk bytea, p_id text)
+                                       p_context bigint[])
 returns text language plpgsql stable as $$
 declare
     answer text;
@@ -83,11 +83,10 @@ begin
         from (select h.epoch < $2 and h.origin <> $4 and orrery.knows(h.context, h.origin, h.lsn, $4, $5) as is_seen,
                      h.op = 4 or h.origin = $4 and h.lsn = $5 or orrery.knows($6, $4, $5, h.origin, h.lsn)
                      or exists (select from orrery.stranded s
-                                join orrery.%1$I e on e.range_id = s.range_id and e.seq = s.log_seq
                                 where s.range_id = $1 and s.origin = $4 and s.lsn < $5 and s.outcome = 'merged'
-                                  and s.as_origin = h.origin and s.as_lsn = h.lsn and e.pk = $7 and e.id = $8) as is_known
+                                  and s.as_origin = h.origin and s.as_lsn = h.lsn) as is_known
               from orrery.%1$I h where h.range_id = $1 and h.seq = any ($3)) h$sql$, format('log_%s', p_range >> 12))
-    using p_range, p_retired, p_heads, p_origin, p_lsn, p_context, p_pk, p_id into answer;
+    using p_range, p_retired, p_heads, p_origin, p_lsn, p_context into answer;
     return answer;
 end
 $$;
@@ -165,7 +164,7 @@ begin
     loop
         entries := entries + 1;
         stands := case when e.op = 4 then 'seen'
-                       else orrery.stranded_stands(p_range, retired, e.heads, e.origin, e.lsn, e.context, e.pk, e.id) end;
+                       else orrery.stranded_stands(p_range, retired, e.heads, e.origin, e.lsn, e.context) end;
         todo := todo || jsonb_build_object(e.index::text, coalesce(stands, 'next'));
         -- A removal (op 6) is not merged: a clash that is still there is decided anew.
         if e.op = 6 or stands = 'newer' or stands is null and e.op < 3

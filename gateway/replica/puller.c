@@ -820,8 +820,7 @@ static void match_sources(struct puller *puller)
 
     for (unsigned i = 0; i < PULLER_SOURCES_MAX; i++) {
         struct source *source = &puller->sources[i];
-        if (source->ordinal != 0 &&
-            !topology_is_source(topology, regions->self, source->ordinal) &&
+        if (source->ordinal != 0 && !topology_is_source(topology, regions->self, source->ordinal) &&
             !source->is_polling && !source->is_acking && !source->is_watching &&
             source->pulled_count == 0) {
             loop_timer_disarm(puller->loop, &source->retry);

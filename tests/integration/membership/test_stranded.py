@@ -134,6 +134,13 @@ def test_the_acknowledged_write_stays_and_nothing_stranded_is_lost(level):
             found = ask(old, "GET", "/_orrery/topology").json["stranded"]
             return None if found and found[0]["left"] == 0 else f"{found}"
         wait_for(left, 60)
+        # A region that joins takes all of it from the log, which goes back to before the old hub was given up.
+        fourth = account.add_region("Southeast Asia")
+        done = account.command("add", fourth.name, "--url", fourth.url, region=2)
+        assert done.returncode == 0, done.stderr
+        account.wait_converged(regions=[2, 3, 4])
+        assert len(ask(fourth, "GET", DOCS).json["Documents"]) == 4
+        assert len(ask(fourth, "GET", "/dbs/d/colls/c/conflicts").json["Conflicts"]) == 3
         told = account.command("status", region=2).stdout
         assert "stranded: 0 to be decided, 3 merged, 3 conflicts" in told, told
         # Feeds of all versions have each stranded write and say so; the decisions are entries of their own.
