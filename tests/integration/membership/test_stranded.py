@@ -139,6 +139,7 @@ def test_the_acknowledged_write_stays_and_nothing_stranded_is_lost(level):
         done = account.command("add", fourth.name, "--url", fourth.url, region=2)
         assert done.returncode == 0, done.stderr
         account.wait_converged(regions=[2, 3, 4])
+        wait_for(lambda: None if (answer := ask(fourth, "GET", DOCS)).status == 200 else str(answer), 60)  # announced
         assert len(ask(fourth, "GET", DOCS).json["Documents"]) == 4
         assert len(ask(fourth, "GET", "/dbs/d/colls/c/conflicts").json["Conflicts"]) == 3
         told = account.command("status", region=2).stdout
