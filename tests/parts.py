@@ -29,6 +29,8 @@ FUZZ_SEED = 1  # the same ground each time: what is found, is found before a cha
 FUZZ_S = 5  # of a fuzzer, and of those whose ground is wide:
 FUZZ_LONGER_S = {"fuzz_answer": 40, "fuzz_emit": 20, "fuzz_query": 20}
 KILLS = 10
+USAGE = ROOT / "tests" / "support" / "usage.py"
+DEAREST = 15  # tests of a part whose times its log tells
 LINE_MAX = 400  # of a log that is shown
 SLOTS = max(2, os.cpu_count() or 2) + 2  # parts at a time; tests of deadlines wait more than they work
 LONG = ["build_asan", "make_sdk_rust", "regions", "membership", "openapi", "consistency", "api", "program", "tsan", "crash_regions",
@@ -47,6 +49,7 @@ class Part:
         self.counts = None  # until it has ended
         self.note = ""
         self.seconds = 0
+        self.processor_s = 0  # of all processes that its commands started
 
     @property
     def log(self):
@@ -70,9 +73,12 @@ class Part:
         with open(self.log, "ab") as log:
             log.write(f"$ {' '.join(map(str, command))}\n".encode())
             log.flush()
+            used, tell = os.pipe()
             process = subprocess.Popen(
-                [str(word) for word in command], cwd=ROOT, env={**os.environ, **(env or {})},
-                stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+                [sys.executable, "-I", "-S", USAGE, str(tell), *[str(word) for word in command]], cwd=ROOT,
+                env={**os.environ, **(env or {})}, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+                start_new_session=True, pass_fds=[tell])
+            os.close(tell)
             try:
                 return process.wait(deadline_s)
             except subprocess.TimeoutExpired:
@@ -86,6 +92,9 @@ class Part:
                         pass
                 log.write(f"stopped after {deadline_s} s\n".encode())
                 return 124
+            finally:
+                with open(used, "rb") as told:
+                    self.processor_s += float(told.read() or 0)
 
 
 PRINTING = threading.Lock()
@@ -117,7 +126,7 @@ def report(part):
     counts = part.counts
     with PRINTING:
         print(f"{part.name:<16} {counts.passed:5} passed {counts.failed:4} failed {counts.skipped:4} skipped"
-              f"  {part.seconds:6.1f} s  {part.note}".rstrip())
+              f"  {part.seconds:6.1f} s {part.processor_s:6.1f} s of processor  {part.note}".rstrip())
         if counts.failed and part.log.exists():
             text = part.log.read_bytes().decode(errors="replace").splitlines()
             print("\n".join(f"  {part.name}| {line[:LINE_MAX]}" for line in text[-150:]))
@@ -257,7 +266,7 @@ def pytest_part(names, deadline_s, env=None):
         result.unlink(missing_ok=True)
         status = part.command(
             [sys.executable, "-m", "pytest", "-c", INTEGRATION / "pytest.ini", "--rootdir", ROOT, "-q", "-rs", "--tb=short",
-             f"--junitxml={result}", *[INTEGRATION / name for name in names]], deadline_s, env)
+             f"--durations={DEAREST}", "--durations-min=0.5", f"--junitxml={result}", *[INTEGRATION / name for name in names]], deadline_s, env)
         counts = junit_counts(result) if result.exists() else Counts(0, 0, 0)
         if status not in (0, 1) and counts.failed == 0:
             counts = counts._replace(failed=1)
@@ -362,9 +371,11 @@ def main():
     LOGS.mkdir(parents=True, exist_ok=True)
     for part in parts:
         part.log.unlink(missing_ok=True)
+    began = time.monotonic()
     run_parts(parts, SLOTS)
     for reason, count in skip_reasons(parts).items():
         print(f"skipped {count}: {reason}")
+    print(f"{sum(part.processor_s for part in parts):.0f} s of processor time in {time.monotonic() - began:.0f} s")
     found = total(part.counts for part in parts)
     print(f"{found.passed} passed, {found.failed} failed" + (f", {found.skipped} skipped" if found.skipped else ""))
     return 1 if found.failed or not found.passed else 0
