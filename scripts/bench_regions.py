@@ -11,6 +11,7 @@ import time
 
 from support.account import Account
 from support.clients import Line
+from support.postgres import DISK
 from support.threads import run_all
 
 DATABASE = "bench"
@@ -33,7 +34,8 @@ class Regions:
     def __init__(self, bench, options, scratch, regions=3, ranges=1, level="Session", links=False):
         self.bench, self.options, self.scratch = bench, options, scratch
         self.account = Account(regions=regions, level=level, args=["--default-ranges", str(ranges)], links=links,
-                               postgres_options={**bench.SETTINGS, "shared_buffers": "256MB"})
+                               postgres_options={**bench.SETTINGS, "shared_buffers": "256MB"},
+                               disks={ordinal + 1: DISK for ordinal in range(regions)})
 
     def __enter__(self):
         self.account.__enter__()

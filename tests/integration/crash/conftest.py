@@ -8,7 +8,7 @@ import urllib.parse
 
 import pytest
 from support.gateway import Gateway, environment, program
-from support.postgres import Postgres
+from support.postgres import DISK, Postgres
 from support.wire import Answer
 
 COLLS = "/dbs/crash/colls"
@@ -78,7 +78,7 @@ def wait_until(condition, deadline_s=20):
 
 @pytest.fixture
 def server():
-    with Postgres() as running:
+    with Postgres(parent=DISK) as running:  # a disk, whose caches a commit waits for
         yield running
 
 

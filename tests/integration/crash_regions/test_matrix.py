@@ -9,6 +9,7 @@ import threading
 import pytest
 from support.account import Account
 from support.clients import Client
+from support.postgres import DISK
 from support.story import DOCS, KEYS, Story, prepare
 
 WRITING = ("write-taken", "write-committed")
@@ -45,7 +46,8 @@ def kill_postgres(region, step):
 
 @pytest.mark.parametrize("mode", ["single", "multi"])
 def test_kill_at_every_step(mode):
-    with Account(regions=3, mode=mode, level="Session", args=["--request-timeout-ms", "3000"]) as account:
+    disks = {ordinal: DISK for ordinal in (1, 2, 3)}  # whose caches a commit waits for
+    with Account(regions=3, mode=mode, level="Session", args=["--request-timeout-ms", "3000"], disks=disks) as account:
         prepare(account)
         history, over = [], threading.Event()
         weights = {"write": 5, "delete": 1, "swap": 1, "batch": 2, "read": 1}
