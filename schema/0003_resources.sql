@@ -26,12 +26,18 @@ begin
 end
 $$;
 
+-- Take the locks of all ranges of containers.
+create function orrery.container_lock(variadic p_number bigint[]) returns void language sql as $$
+    select g.range_id from orrery.ranges g where g.container = any (p_number) order by g.range_id for no key update
+$$;
+
 -- Ranges of a container learn the default lifetime under their locks.
 create function orrery.container_default_ttl(p_number bigint, p_default_ttl integer) returns void language plpgsql as $$
 begin
     if p_default_ttl > 0 then
         perform orrery.container_ttl_index(p_number);
     end if;
+    perform orrery.container_lock(p_number);
     update orrery.ranges g set default_ttl = p_default_ttl
     where g.container = p_number and g.default_ttl is distinct from p_default_ttl;
 end
@@ -131,6 +137,7 @@ begin
     where w.n = 1;
     if exists (select from orrery.items_0 i
                where i.range_id = 0 and i.pk = p_pk and i.id = p_id and i.deleted) and numbers is not null then
+        perform orrery.container_lock(variadic numbers);
         update orrery.ranges g set state = 'dropped' where g.container = any (numbers);
     end if;
 end

@@ -85,6 +85,7 @@ create function orrery.region_settle(p_ordinal smallint) returns smallint langua
 declare
     mine record;
 begin
+    perform orrery.range_lock(0);
     update orrery.region_self s set ordinal = s.ordinal returning s.* into mine;
     if mine.ordinal = p_ordinal or not orrery.region_is_fresh() then
         return mine.ordinal;
@@ -105,6 +106,7 @@ declare
     given  json := p_document::json;
     hub_is smallint := (given ->> 'hub')::smallint;
 begin
+    perform orrery.range_lock(0);
     update orrery.region_self s set ordinal = s.ordinal;
     if exists (select from orrery.topology t where t.document::text <> '{}') then
         return 'stored';

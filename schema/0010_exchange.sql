@@ -58,11 +58,13 @@ language sql immutable parallel safe as $$
                    where u.o <> p_region and u.lsn > coalesce(acked[u.o], 0))
 $$;
 
--- This region is an older state of itself: no range takes writes from here on.
+-- This region is an older state of itself: no range takes writes from here on. Whoever finds that holds a range perhaps, so the order of
+-- locks is not kept: should that close a circle, PostgreSQL ends one of those in it, and it is found again.
 create function orrery.region_roll_back(p_why text) returns void language plpgsql as $$
 begin
+    -- those, too, that a marker is just opening
+    perform from orrery.ranges g order by g.range_id for no key update;
     update orrery.region_self set rolled_back = coalesce(rolled_back, p_why);
-    perform from orrery.ranges g where g.state = 'online' order by g.range_id for no key update;
     update orrery.ranges set state = 'read-only' where state = 'online';
 end
 $$;
@@ -244,6 +246,9 @@ declare
     c record;
     cuts bigint[];
 begin
+    if p_number <> '{}' then
+        perform orrery.container_lock(variadic 0::bigint || p_number);  -- before a marker among them takes region_self
+    end if;
     select a.status, a.applied, a.taken, a.seq, a.epoch, a.vector
     from orrery.apply(p_range, p_epoch, p_origin, p_lsn, p_index, p_entry_epoch, p_op, p_pk, p_id, p_rid, p_ts, p_etag, p_ttl,
                       p_rank, p_context, p_body, p_doc, p_claim_op, p_claim_key, p_claim_value) a

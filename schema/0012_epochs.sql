@@ -68,12 +68,12 @@ begin
     from orrery.ranges g where g.range_id = p_range
     on conflict (range_id, epoch) do update set
         hub = excluded.hub, live = excluded.live, writers = excluded.writers, cut = excluded.cut;
-    insert into orrery.topology (epoch, state, document) values (e, 'open', p_marker -> 'document')
-    on conflict (epoch) do update set state = 'open' where orrery.topology.state <> 'open';
     update orrery.region_self s set
         accepted_epoch = greatest(s.accepted_epoch, e),
         closed_for = case when s.closed_for > e then s.closed_for end
     where s.accepted_epoch < e or s.closed_for <= e;
+    insert into orrery.topology (epoch, state, document) values (e, 'open', p_marker -> 'document')
+    on conflict (epoch) do update set state = 'open' where orrery.topology.state <> 'open';
     select * from orrery.region_self into mine;
     update orrery.ranges g set
         epoch = e,
@@ -241,11 +241,11 @@ create function orrery.epoch_accept(e bigint, p_document json, p_fence text, out
 declare
     mine record;
 begin
+    perform g.range_id from orrery.ranges g order by g.range_id for update;
     why := orrery.epoch_close(e);
     if why is not null then
         return;
     end if;
-    perform g.range_id from orrery.ranges g order by g.range_id for update;
     update orrery.ranges g set
         state = case when g.state = 'online' and (p_fence = 'all' or p_fence = 'metadata' and g.range_id = 0)
                      then 'read-only' else g.state end;
@@ -276,12 +276,15 @@ begin
     if e <= (select max(t.epoch) from orrery.topology t where t.state = 'open') then
         return false;
     end if;
-    insert into orrery.topology (epoch, state, document) values (e, 'open', p_document)
-    on conflict (epoch) do update set state = 'open';
+    update orrery.ranges g set state = 'read-only'
+    from (select o.range_id from orrery.ranges o
+          where o.state = 'online' and o.epoch < e and case when o.range_id = 0 then o.origin <> hub_is else o.origin <> all (may) end
+          order by o.range_id for no key update) x
+    where g.range_id = x.range_id;
     update orrery.region_self s set
         accepted_epoch = greatest(s.accepted_epoch, e), closed_for = case when s.closed_for > e then s.closed_for end;
-    update orrery.ranges g set state = 'read-only'
-    where g.state = 'online' and g.epoch < e and case when g.range_id = 0 then g.origin <> hub_is else g.origin <> all (may) end;
+    insert into orrery.topology (epoch, state, document) values (e, 'open', p_document)
+    on conflict (epoch) do update set state = 'open';
     return true;
 end
 $$;
@@ -293,6 +296,7 @@ language plpgsql as $$
 declare
     mine record;
 begin
+    perform orrery.range_lock(0);
     update orrery.region_self s set ordinal = s.ordinal returning s.* into mine;
     if mine.ordinal = p_ordinal and exists (
         select from orrery.topology t, json_array_elements(t.document -> 'regions') r
@@ -403,6 +407,8 @@ begin
     if not found then
         return null;
     end if;
+    perform g.range_id from orrery.ranges g where g.epoch < p_epoch and g.state in ('online', 'read-only')
+    order by g.range_id limit p_limit for no key update;
     for r in
         select g.range_id from orrery.ranges g where g.epoch < p_epoch and g.state in ('online', 'read-only')
         order by g.range_id limit p_limit

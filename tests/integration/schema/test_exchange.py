@@ -3,6 +3,7 @@
 import json
 import random
 import threading
+import time
 
 import psycopg
 import pytest
@@ -155,3 +156,58 @@ def test_many_tell_while_others_write(hub):
         note(hub.connection, region, heads)
     committed = dict(hub.connection.execute("select range_id, committed[1] from orrery.ranges where range_id = any (%s)", [hub.ranges]).fetchall())
     assert committed == heads != dict.fromkeys(hub.ranges, 0)
+
+
+MOVED = {"account": "orrery", "epoch": 513, "mode": "single", "hub": 2, "level": "Session",
+         "regions": [{"ordinal": n, "name": f"r{n}", "state": "online"} for n in (1, *REGIONS)], "retired": []}
+MARKER = json.dumps({"epoch": 513, "hub": 2, "live": [1, *REGIONS], "writers": [2], "metadata_writers": [2], "cut": {}, "document": MOVED})
+DEFINITIONS = """select status, applied from orrery.exchange_apply_metadata(0, 513, '{2}', '{1}', '{0}', '{513}', '{5}', array[''::bytea], '{""}',
+    '{0}', '{1000}', array[null::uuid], array[null::int], array[null::float8], '{NULL}', array[%s], '{NULL}', '{}', '{}', '{}',
+    array[%s::bigint], '{1}', array[null::int], '{f}', '{}', '{}', '{}', '{}')"""
+
+
+@pytest.mark.parametrize("what", ["learn", "accept", "definitions", "roll back", "open"])
+def test_nobody_waits_in_a_circle_while_an_epoch_opens(hub, server, what):
+    """One transaction has a range and is about to take a marker, which changes region_self; another one changes several ranges and region_self.
+    The second waits for the range, and has neither region_self nor a range behind it then: it takes ranges in ascending order, though
+    they lie in the table in the opposite one."""
+    statement, parameters = {
+        "learn": ("select orrery.epoch_learn(%s)", [json.dumps(MOVED)]),
+        "accept": ("select why from orrery.epoch_accept(513, %s, 'all')", [json.dumps(MOVED)]),
+        "definitions": (DEFINITIONS, [MARKER, hub.number]),
+        "roll back": ("select orrery.region_roll_back('a test')", []),
+        "open": ("select orrery.change_open(513, 1000, 100)", []),
+    }[what]
+    with hub.connection.transaction():
+        hub.connection.execute("create temp table lying on commit drop as select * from orrery.ranges where container = %s", [hub.number])
+        hub.connection.execute("delete from orrery.ranges where container = %s", [hub.number])
+        hub.connection.execute("insert into orrery.ranges select * from lying order by range_id desc")
+    marking = hub.open()
+    changing = server.connect(hub.name)  # with the plans of a connection for all kinds of work, that scan the table
+    changing.execute("set local enable_indexscan = off; set local enable_bitmapscan = off")
+    if what == "open":
+        changing.execute("insert into orrery.changes (epoch, kind, document, needed, stage) values (513, 'failover', %s, 1, 'opening')",
+                         [json.dumps(MOVED)])
+    first, second, *rest = hub.ranges
+    marking.execute("begin")
+    marking.execute("select orrery.range_lock(%s)", [second])
+    thread = threading.Thread(target=changing.execute, args=[statement, parameters])
+    thread.start()
+    try:
+        with hub.open() as watching:
+            while thread.is_alive() and watching.execute(
+                    "select %s <> all (pg_blocking_pids(%s))", [marking.info.backend_pid, changing.info.backend_pid]).fetchone()[0]:
+                time.sleep(0.01)
+        assert thread.is_alive()
+        with pytest.raises(psycopg.errors.LockNotAvailable), marking.transaction():
+            marking.execute("select from orrery.ranges where range_id = %s for update nowait", [first])
+        marking.execute("select from orrery.ranges where range_id = any (%s) for update nowait", [rest])
+        marking.execute("select from orrery.region_self for update nowait")
+        marking.execute("select orrery.marker_take(%s, %s)", [second, MARKER])
+    finally:
+        marking.execute("rollback")
+        thread.join()
+        state = changing.info.transaction_status
+        changing.rollback()
+        changing.close()
+    assert state == psycopg.pq.TransactionStatus.INTRANS, "it is through"
