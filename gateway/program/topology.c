@@ -11,6 +11,7 @@
 #include "base/keys.h"
 #include "loop/peer.h"
 #include "model/authtoken.h"
+#include "model/complaint.h"
 #include "model/json.h"
 #include "regions/change.h"
 
@@ -143,27 +144,13 @@ static struct slice text_of(struct slice value)
 
 static int complain(const struct talk *talk)
 {
-    struct slice body = buf_slice(&talk->answer), message;
-    struct json_text text;
-    struct fault ignored;
-    struct arena arena;
+    char text[COMPLAINT_BYTES];
 
     if (talk->error[0] != '\0' || talk->status == 0)
         return program_fail("%s: %s", talk->config->endpoint, talk->error);
-    arena_init(&arena, MEMORY_MAX);
-    if (json_validate(body, DEPTH_MAX, &text, &ignored) &&
-        json_find(text.root, SLICE_LITERAL("message"), &message) &&
-        json_type(message) == JSON_STRING &&
-        json_string_decode(message, &arena, &message, &ignored)) {
-        size_t len = 0; /* the activity id stands on a line of its own */
-        while (len < message.len && message.ptr[len] != '\n' && message.ptr[len] != '\r')
-            len++;
-        program_fail("%.*s", (int) len, message.ptr);
-    } else {
-        program_fail("%s answers %u", talk->config->endpoint, talk->status);
-    }
-    arena_finish(&arena);
-    return PROGRAM_FAILED;
+    if (!complaint_read(buf_slice(&talk->answer), text, sizeof(text)))
+        return program_fail("%s answers %u", talk->config->endpoint, talk->status);
+    return program_fail("%s", text);
 }
 
 static void print_topology(const struct topology *topology, unsigned asked)

@@ -1,6 +1,7 @@
 #include "regions/arbiter.h"
 
 #include "base/crypto.h"
+#include "model/complaint.h"
 #include "model/json.h"
 
 #include <inttypes.h>
@@ -157,19 +158,21 @@ static bool malformed(struct fault *fault)
     return fault_set(fault, 502, SUB_NONE, "this is not what etcd answers");
 }
 
-/* Its errors are {"error":"…","code":…}, and {"error":{"message":"…"}} in streams. */
 static bool read_answer(struct slice *root, struct slice answer, struct fault *fault)
 {
     struct json_text text;
     struct slice error;
     struct fault ignored = {0};
+    char complaint[COMPLAINT_BYTES];
 
     if (!json_validate(answer, ANSWER_DEPTH_MAX, &text, &ignored) ||
         json_type(text.root) != JSON_OBJECT)
         return malformed(fault);
     *root = text.root;
-    if (json_find(text.root, SLICE_LITERAL("error"), &error))
-        return fault_set(fault, 502, SUB_NONE, "etcd answers %.*s", FAULT_QUOTE(error));
+    if (json_find(text.root, SLICE_LITERAL("error"), &error)) {
+        (void) complaint_read(answer, complaint, sizeof(complaint));
+        return fault_set(fault, 502, SUB_NONE, "etcd answers \"%s\"", complaint);
+    }
     return true;
 }
 

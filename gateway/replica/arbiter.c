@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "base/testpoint.h"
+#include "model/complaint.h"
 #include "model/json.h"
 #include "replica/call.h"
 #include "replica/failover.h"
@@ -286,17 +287,18 @@ static enum op_next etcd_answered(struct op *op)
     struct tick *self = op_self(op, struct tick);
     struct arbiter *arbiter = self->arbiter;
     const struct peer_answer *answer = peer_answer(op, 0);
+    char text[COMPLAINT_BYTES];
 
     if (answer->status == 200) {
         be_content(self);
         return op_again(op, self->after);
     }
+    (void) complaint_read(answer->body, text, sizeof(text));
     const char *why =
         answer->error != NULL
             ? arena_printf(&op->arena, "%.*s: %s", (int) arbiter->urls[arbiter->url].len,
                            arbiter->urls[arbiter->url].ptr, answer->error)
-            : arena_printf(&op->arena, "status %u: %.*s", answer->status,
-                           FAULT_QUOTE(answer->body));
+            : arena_printf(&op->arena, "status %u: %s", answer->status, text);
     if (arbiter->is_stopping)
         return OP_DONE;
     arbiter->url = (arbiter->url + 1) % arbiter->url_count;

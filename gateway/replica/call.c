@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/keys.h"
 #include "model/authtoken.h"
+#include "model/complaint.h"
 #include "replica/faults.h"
 #include "store/regions.h"
 
@@ -12,8 +13,6 @@
 #include "base/banned.h"
 
 #define ORDINALS 256
-/* Of a fault's body. */
-#define COMPLAINT_BYTES_MAX 300
 /* Clocks closer than this sign for each other: requests may be 15 minutes old. */
 #define CLOCKS_AGREE_S 60
 
@@ -132,33 +131,14 @@ const struct peer_answer *replica_answer(const struct op *op)
     return peer_answer(op, 0);
 }
 
-/* The message of a fault's body, without its activity id; else the body as it is. */
-static struct slice message_of(struct slice body)
-{
-    static const char before[] = "\"message\":\"";
-    const char *found = memmem(body.ptr, body.len, before, sizeof(before) - 1);
-
-    if (found == NULL)
-        return body;
-    found += sizeof(before) - 1;
-    size_t len = 0, most = (size_t) (body.ptr + body.len - found);
-    while (
-        len < most && found[len] != '"' && found[len] != '\n' &&
-        !(found[len] == '\\' && len + 1 < most && (found[len + 1] == 'n' || found[len + 1] == 'r')))
-        len += found[len] == '\\' ? 2 : 1;
-    return slice_make(found, len < most ? len : most);
-}
-
 const char *replica_complaint(struct op *op)
 {
     const struct peer_answer *answer = replica_answer(op);
+    char text[COMPLAINT_BYTES];
 
     if (answer->error != NULL)
         return answer->error;
-    struct slice text = message_of(answer->body);
-    if (text.len > COMPLAINT_BYTES_MAX)
-        text.len = COMPLAINT_BYTES_MAX;
-    const char *complaint =
-        arena_printf(&op->arena, "status %u: %.*s", answer->status, (int) text.len, text.ptr);
+    (void) complaint_read(answer->body, text, sizeof(text));
+    const char *complaint = arena_printf(&op->arena, "status %u: %s", answer->status, text);
     return complaint != NULL ? complaint : "no memory";
 }
