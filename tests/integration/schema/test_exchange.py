@@ -158,6 +158,80 @@ def test_many_tell_while_others_write(hub):
     assert committed == heads != dict.fromkeys(hub.ranges, 0)
 
 
+PARTITION = 2**21  # sequences in a partition of a log
+COPY_BASE = 2**62
+
+
+def partitions(hub):
+    return [name.rsplit("_", 1)[1] for name, in hub.connection.execute(
+        "select c.relname from pg_inherits h join pg_class c on c.oid = h.inhrelid where h.inhparent = %s::regclass order by h.inhrelid",
+        [f"orrery.log_{hub.number}"])]
+
+
+def trim(hub, one, before):
+    while hub.connection.execute("select orrery.range_trim(%s, %s, 3000, 2)", [one, before]).fetchone()[0] == 2:
+        pass
+    return hub.connection.execute("select seq from orrery.horizons where range_id = %s", [one]).fetchone()[0]
+
+
+def test_partitions_in_which_nothing_is_left_are_dropped(hub):
+    """Retention: old entries that everybody has go, their partition goes with the last of them, and a region that lacks what is gone gets a
+    copy (docs/replication.md)."""
+    drop = lambda: hub.connection.execute("select orrery.log_drop(%s)", [hub.number]).fetchone()[0]  # noqa: E731
+    writers = [Range(hub.connection, hub.number, n) for n in range(4)]
+
+    def write(*ids, now):
+        for writer in writers:
+            writer.write(*[Op(UPSERT, id, body='{"at":%d}' % now) for id in ids], now=now)
+
+    def tell_all(regions=REGIONS):
+        heads = dict(hub.connection.execute("select range_id, vector[1] from orrery.ranges where container = %s", [hub.number]).fetchall())
+        for region in regions:
+            note(hub.connection, region, heads, heads)
+        for _ in range(2):
+            hub.connection.execute("select orrery.stability_look()")
+        return heads
+
+    write("x", "y", "z", now=1000)
+    hub.connection.execute("update orrery.ranges set seq = %s where container = %s", [PARTITION - 2, hub.number])
+    assert hub.connection.execute("select orrery.log_extend(%s)", [hub.number]).fetchone()[0]
+    assert partitions(hub) == ["rest", "0", str(PARTITION)]
+    write("x", "y", "z", now=1001)  # x is in the first partition still
+    tell_all([2])
+    assert [trim(hub, one, 1001) for one in hub.ranges] == [0] * 4, "region 3 has nothing"
+    tell_all()
+    assert [trim(hub, one, 999) for one in hub.ranges] == [0] * 4, "it is not old enough"
+    assert [trim(hub, one, 1001) for one in hub.ranges] == [PARTITION + 1] * 4
+    assert drop() == 0, "x is shown from there"
+    write("x", now=1002)
+    tell_all()
+    assert [trim(hub, one, 1002) for one in hub.ranges[1:]] == [PARTITION + 2] * 3
+    assert drop() == 0, "a range has its x there"
+    trim(hub, hub.ranges[0], 1002)
+    with hub.open() as reading:
+        reading.autocommit = False
+        reading.execute(f"select count(*) from orrery.log_{hub.number}")
+        assert drop() == 0, "somebody reads, whom nobody waits for, or who comes next would wait, too"
+        reading.rollback()
+        assert drop() == 1
+    assert partitions(hub) == ["rest", str(PARTITION)]
+    assert drop() == 0
+    for writer in writers:
+        writer.check()
+
+    heads = tell_all()
+    assert find(hub.connection, 2, ENTRIES) == [], "it has all"
+    first = hub.ranges[0]
+    note(hub.connection, 2, {first: 5}, is_first=True)
+    assert find(hub.connection, 2, ENTRIES) == [(first, COPY_BASE, COPY_BASE + PARTITION + 2, [7])], "a copy, up to the horizon"
+    copied = hub.connection.execute(f"select id, lsn, body from orrery.log_{hub.number} where range_id = %s order by seq", [first]).fetchall()
+    assert copied == [("y", 5, '{"at":1001}'), ("z", 6, '{"at":1001}'), ("x", 7, '{"at":1002}')], "what the items show"
+    write("v", now=1003)
+    assert [row[:3] for row in find(hub.connection, 2, ENTRIES) if row[0] == first] == [(first, COPY_BASE, COPY_BASE + PARTITION + 2)]
+    note(hub.connection, 2, {first: heads[first]})
+    assert [row[:3] for row in find(hub.connection, 2, ENTRIES) if row[0] == first] == [(first, 0, PARTITION + 3)], "the log again"
+
+
 MOVED = {"account": "orrery", "epoch": 513, "mode": "single", "hub": 2, "level": "Session",
          "regions": [{"ordinal": n, "name": f"r{n}", "state": "online"} for n in (1, *REGIONS)], "retired": []}
 MARKER = json.dumps({"epoch": 513, "hub": 2, "live": [1, *REGIONS], "writers": [2], "metadata_writers": [2], "cut": {}, "document": MOVED})

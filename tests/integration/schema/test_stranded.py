@@ -59,6 +59,39 @@ def test_the_hub_merges_what_nobody_changed_meanwhile(three):
     assert hub.digest() == third.digest()
 
 
+def test_what_the_hub_decides_and_a_write_that_it_had_not_seen_are_concurrent(three):
+    """Several write regions: what the hub merges, or holds to, is its own entry, and conflicts as any other does. A delete wins, whose
+    ever it is; then the later _ts."""
+    hub, lost, third = three
+    for id in "abde":
+        lost.one(Op(CREATE, id, body='{"of":"all"}'), now=1000)
+    for one in (hub, third):
+        one.apply(lost.entries())
+    give_up(4, hub, third)
+    lost.one(Op(DELETE, "a"), now=1001)
+    lost.one(Op(REPLACE, "b", body='{"of":"lost b"}'), now=1001)
+    lost.one(Op(REPLACE, "d", body='{"of":"lost d"}'), now=1001)
+    lost.one(Op(DELETE, "e"), now=1001)
+    hub.one(Op(REPLACE, "e", body='{"of":"hub e"}'), now=1002)
+    third.one(Op(REPLACE, "a", body='{"of":"third a"}'), now=2000)
+    third.one(Op(DELETE, "b"), now=1001)
+    third.one(Op(REPLACE, "d", body='{"of":"third d"}'), now=2000)
+    third.one(Op(REPLACE, "e", body='{"of":"third e"}'), now=2000)
+    hub.apply(lost.entries()[4:])
+    assert [decide(hub, lsn) for lsn in (5, 6, 7, 8)] == [("merged", 1), ("merged", 1), ("merged", 1), ("conflict", 1)]
+    assert bodies(hub) == {"b": '{"of":"lost b"}', "d": '{"of":"lost d"}', "e": '{"of":"hub e"}'}
+    written = {entry.id: entry.lsn for entry in hub.entries() if entry.origin == 1 and entry.op != 5}
+    before = third.entries()
+    third.apply(hub.entries())
+    hub.apply(before)
+    for one in (hub, third):
+        assert bodies(one) == {"d": '{"of":"third d"}', "e": '{"of":"third e"}'}
+        lost_twice = [("e", 1, 1)] if one is third else []  # there the hub's version lost before the hub repeated it
+        assert one.conflicts() == [("a", 3, 1), ("b", 1, written["b"]), ("d", 1, written["d"]), *lost_twice, ("e", 1, written["e"]), ("e", 2, 8)]
+        assert outcomes(one) == [(5, 0, "merged"), (6, 0, "merged"), (7, 0, "merged"), (8, 0, "conflict")]
+    assert hub.digest() == third.digest()
+
+
 @pytest.mark.parametrize("size", [1, 99])
 def test_a_copy_has_what_was_decided_and_what_is_to_be(three, size):
     hub, lost, copy = three
