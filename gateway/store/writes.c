@@ -558,10 +558,12 @@ static bool prepare_batch(struct store *store, struct write_queue *queue)
     return false;
 }
 
+/* Writes of a range keep to one connection: its backend has the range's statements and pages ready.
+ * The low bits of range_id are the index in the container, so of most containers they are zero. */
 static struct pgio *pick_connection(struct store *store, const struct write_queue *queue)
 {
-    struct pgio *home =
-        &store->writes.connections[(uint64_t) queue->range_id % store->writes.count];
+    uint64_t spread = (uint64_t) queue->range_id * 0x9e3779b97f4a7c15ULL >> 32;
+    struct pgio *home = &store->writes.connections[spread % store->writes.count];
 
     return pgio_is_ready(home) ? home : store_pool_pick(&store->writes);
 }
