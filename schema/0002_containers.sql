@@ -345,8 +345,8 @@ returns void language sql as $$
     on conflict do nothing
 $$;
 
--- Make items_<n>, log_<n> and write_<n>. p_has_ttl: the container has a default lifetime, so all its items expire.
-create function orrery.container_tables(p_number bigint, p_has_ttl boolean default false) returns void language plpgsql as $$
+-- Make items_<n>, log_<n> and write_<n>.
+create function orrery.container_tables(p_number bigint, p_default_ttl integer default null) returns void language plpgsql as $$
 declare
     items text := format('items_%s', p_number);
     log   text := format('log_%s', p_number);
@@ -373,11 +373,7 @@ begin
     -- The condition always holds, and a statement that compares rid implies it. Others cannot take this index: on a young table
     -- the planner would, at the same cost as the primary key, and then scan the range for each item.
     execute format('create index %I on orrery.%I (range_id, rid) where rid is not null', items || '_rid', items);
-    execute format('create index %I on orrery.%I (range_id, (ts + ttl)) where ttl > 0 and not deleted',
-                   items || '_expiry', items);
-    if p_has_ttl then
-        perform orrery.container_ttl_index(p_number);
-    end if;
+    perform orrery.container_ttl_indexes(p_number, p_default_ttl);
     execute format($sql$
         create table orrery.%I (
             range_id bigint not null,
@@ -408,11 +404,18 @@ begin
 end
 $$;
 
--- For the purge of a container whose items expire by default.
-create function orrery.container_ttl_index(p_number bigint) returns void language plpgsql as $$
+-- For the purge: of items that name their lifetime, and of those that have the container's. Without lifetimes (null) there is
+-- neither: an index that holds ts is one more for each statement to open, and no update of an item stays on its page (HOT).
+create function orrery.container_ttl_indexes(p_number bigint, p_default_ttl integer) returns void language plpgsql as $$
 begin
-    execute format('create index if not exists %I on orrery.%I (range_id, ts) where ttl is null and not deleted',
-                   format('items_%s_age', p_number), format('items_%s', p_number));
+    if p_default_ttl is not null then
+        execute format('create index if not exists %I on orrery.%I (range_id, (ts + ttl)) where ttl > 0 and not deleted',
+                       format('items_%s_expiry', p_number), format('items_%s', p_number));
+    end if;
+    if p_default_ttl > 0 then
+        execute format('create index if not exists %I on orrery.%I (range_id, ts) where ttl is null and not deleted',
+                       format('items_%s_age', p_number), format('items_%s', p_number));
+    end if;
 end
 $$;
 

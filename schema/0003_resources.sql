@@ -12,7 +12,7 @@ create function orrery.container_make(
     p_index_kind smallint[], p_index_spec text[], p_index_definition text[])
 returns void language plpgsql as $$
 begin
-    perform orrery.container_tables(p_number, p_default_ttl > 0);
+    perform orrery.container_tables(p_number, p_default_ttl);
     perform orrery.index_declare(p_number, p_index_kind, p_index_spec, p_index_definition);
     insert into orrery.ranges (range_id, container, index, epk_min, epk_max, epoch, origin, vector, committed,
                                default_ttl, has_unique_keys)
@@ -34,10 +34,8 @@ $$;
 -- Ranges of a container learn the default lifetime under their locks.
 create function orrery.container_default_ttl(p_number bigint, p_default_ttl integer) returns void language plpgsql as $$
 begin
-    if p_default_ttl > 0 then
-        perform orrery.container_ttl_index(p_number);
-    end if;
     perform orrery.container_lock(p_number);
+    perform orrery.container_ttl_indexes(p_number, p_default_ttl);  -- with the locks: a writer holds them when it comes to the table
     update orrery.ranges g set default_ttl = p_default_ttl
     where g.container = p_number and g.default_ttl is distinct from p_default_ttl;
 end

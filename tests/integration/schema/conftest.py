@@ -22,7 +22,7 @@ SESSION = " ".join(f"-c {setting}=off" for setting in
 def make_container(connection, ranges=1, default_ttl=None, has_unique_keys=False):
     """Tables and rows as container_create makes them, without the metadata item."""
     number = next(numbers)
-    connection.execute("select orrery.container_tables(%s, %s)", [number, (default_ttl or 0) > 0])
+    connection.execute("select orrery.container_tables(%s, %s)", [number, default_ttl])
     connection.execute(
         "insert into orrery.ranges (range_id, container, index, epk_min, epk_max, epoch, origin, vector, committed,"
         " default_ttl, has_unique_keys) select %(n)s::bigint << 12 | i, %(n)s, i, '', '\\xff', 257, 1, '{0}', '{0}', %(t)s, %(u)s"

@@ -129,7 +129,7 @@ def test_replace_container_changes_the_lifetime(connection, metadata, database):
     assert range_.one(Op(CREATE, "x"), now=2000).status == 409
     assert replace(1, if_match=rows[1].etag) == 200
     assert range_.one(Op(CREATE, "x"), now=2000).status == 201
-    assert exists(connection, f"items_{number}_age")
+    assert exists(connection, f"items_{number}_age") and exists(connection, f"items_{number}_expiry")
     assert replace(None) == 200
     assert range_.one(Op(CREATE, "x"), now=3000).status == 409
 

@@ -54,6 +54,15 @@ def test_upsert(act, range_):
     assert range_.item("x").body == '{"v":2}'
 
 
+def test_an_update_stays_on_its_page(act, range_):
+    """Without index and lifetimes no index holds what a write changes (HOT)."""
+    act(Op(CREATE, "x", body='{"v":1}'), now=50)
+    with range_.connection.transaction():
+        assert act(Op(UPSERT, "x", body='{"v":2}', ttl=5), now=60).status == 200
+        [hot] = range_.connection.execute("select pg_stat_get_xact_tuples_hot_updated(%s::regclass)", [f"orrery.items_{range_.number}"]).fetchone()
+    assert hot == 1
+
+
 def test_conditions(act, range_):
     first = act(Op(CREATE, "x"))
     for kind in (UPSERT, REPLACE, DELETE):
