@@ -566,7 +566,7 @@ static void add_settings(struct arguments *arguments, const struct cluster *clus
     add_setting(arguments, "shared_buffers=%zukB", config->shared_buffers_bytes / 1024);
     add_setting(arguments, "max_wal_size=%zuMB", config->max_wal_bytes >> 20);
     add_setting(arguments, "checkpoint_timeout=15min");
-    add_setting(arguments, "wal_compression=on");
+    add_setting(arguments, "wal_compression=lz4");
     add_setting(arguments, "jit=off");
     add_setting(arguments, "gin_pending_list_limit=1MB");
     add_setting(arguments,
