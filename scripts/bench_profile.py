@@ -83,7 +83,9 @@ WORK = {
     "executor set up and ended, all below": "standard_ExecutorStart standard_ExecutorEnd",
     "vacuum by the backends (pruning)": "heap_page_prune_opt",
 }
-KERNEL = re.compile(r"\(\[kernel|\[k\]|\(\[vdso")
+# Of the gateway: the file that the innermost function is from.
+PLACES = {"[kernel": "kernel", "[guest.kernel": "kernel", "libc.so": "libc", "libmicrohttpd": "libmicrohttpd", "libpq": "libpq", "libnettle": "nettle",
+          "libgnutls": "gnutls", "libhogweed": "nettle", "libcjson": "cJSON", "orrery": "its own code"}
 
 
 def index(table):
@@ -97,21 +99,21 @@ for _work, _names in WORK.items():
 
 
 def samples(path):
-    """(pid, frames innermost first, was it in the kernel) of each sample."""
+    """(pid, frames innermost first, the file of the innermost) of each sample."""
     script = subprocess.Popen(["perf", "script", "--no-inline", "-i", path, "-F", "pid,ip,sym,dso"], stdout=subprocess.PIPE,
                               stderr=subprocess.DEVNULL, text=True, errors="replace")
-    pid, frames, is_kernel = None, [], False
+    pid, frames, place = None, [], ""
     for line in script.stdout:
         if not line.strip():
             if pid is not None:
-                yield pid, frames, is_kernel
-            pid, frames, is_kernel = None, [], False
+                yield pid, frames, place
+            pid, frames, place = None, [], ""
         elif pid is None:
             pid = int(line.split()[0])
         else:
             parts = line.split(None, 2)
             if not frames:
-                is_kernel = "[kernel" in line or "[guest.kernel" in line
+                place = line.rsplit("(", 1)[-1]
             frames.append(parts[1].split("+")[0])
     script.wait()
 
@@ -162,6 +164,8 @@ class Profiler:
 
     def log(self, first, last):
         """Records of the log between two positions: count, bytes and bytes of page images by resource manager."""
+        if first == last:
+            return []
         lines = self.bench.sql(
             'select "resource_manager/record_type", count, record_size, fpi_size from '
             f"pg_get_wal_stats('{first}', '{last}') where count > 0").splitlines()
@@ -202,11 +206,14 @@ class Profiler:
     def shares(self, path, result):
         causes, work, inside, gateway = (collections.Counter() for _ in range(4))
         total = of_gateway = 0
-        for pid, frames, is_kernel in samples(path):
+        for pid, frames, place in samples(path):
+            where = next((name for part, name in PLACES.items() if part in place), OTHER)
             if pid == self.bench.gateway.pid:
                 of_gateway += 1
-                gateway["kernel" if is_kernel else "own"] += 1
+                gateway[where] += 1
+                gateway["clearing memory (in libc)"] += bool(frames) and "memset" in frames[0]
                 continue
+            is_kernel = where == "kernel"
             total += 1
             found = cause(frames)
             causes[found] += 1
@@ -218,7 +225,7 @@ class Profiler:
         result["samples"] = total
         return ({name: (count * scale, inside[name] * scale) for name, count in causes.items()},
                 {name: count * scale for name, count in work.items()},
-                {name: count / max(of_gateway, 1) for name, count in gateway.items()})
+                {name: count / max(of_gateway, 1) * result["gateway_us"] for name, count in gateway.items()})
 
     def per_operation(self, before, after, first, last, operations):
         grown = {name: after[name] - before[name] for name in before if name != "lsn"}
@@ -267,6 +274,11 @@ def table(cases, what):
         if max(value for value, _ in values) >= 0.5:
             lines.append(f"| {cause_name} | " + " | ".join(
                 f"{value:.1f}" + (f" ({kernel:.1f} k)" if kernel >= 0.1 * value and kernel >= 0.5 else "") for value, kernel in values) + " |")
+    lines += ["", "| the gateway, by place | " + " | ".join(names) + " |", "|---|" + "--:|" * len(names)]
+    for place in [*dict.fromkeys(PLACES.values()), OTHER, "clearing memory (in libc)"]:
+        values = [one["gateway"].get(place, 0) for one in found]
+        if max(values) >= 0.5:
+            row(place, values, "{:.1f}")
     lines += ["", "| by work | " + " | ".join(names) + " |", "|---|" + "--:|" * len(names)]
     for work in [*WORK, "in the kernel, whoever asked"]:
         row(work, [one["work"].get(work, 0) for one in found], "{:.1f}")
@@ -326,6 +338,10 @@ def profile_containers(profiler, options, bench):
     plan.container("few", small)
     names = plan.containers(max(options.containers))
     found = {}
+    before, pause_s = plan.bench.backend_cpu_s(), 10
+    time.sleep(pause_s)
+    idle = (plan.bench.backend_cpu_s() - before) / pause_s
+    print(f"# PostgreSQL without requests, {len(names)} containers: {idle * 1000:.1f} ms of processor time a second", file=sys.stderr)
     scripts = {
         "read": (lambda: bench.reads("few", small),
                  lambda: bench.reads_of([(bench.random.choice(names), bench.random.randint(1, 100)) for _ in range(bench.KEYS)])),
