@@ -310,7 +310,7 @@ static void send(int from, int to, struct event event)
         return;
     if (!is_healed && happens(40))
         delay += chance(2 * D);
-    if (!is_healed && event.last == 0 && happens(20))
+    if (!is_healed && happens(20))
         schedule(event, delay + chance(2 * D));
     schedule(event, delay);
 }
