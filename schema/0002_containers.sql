@@ -1,4 +1,4 @@
--- The two tables of a container and the function that writes them, from one template.
+-- The two tables of a container and the functions that write them, from templates.
 
 -- Source of write_<n>. {items}, {log}, {write} become the container's own names, so that every plan is cached and
 -- names one pair of tables. Three things keep it fast:
@@ -309,6 +309,104 @@ end
 $function$;
 $template$ $source$;
 
+-- Source of apply_<n>: entries of other regions come into the log and, where that is plain, into the items; which of them do, apply()
+-- (0007) has decided. p_seq: null where an entry is not taken; p_shown: those of p_seq that the item may show. is_plain: each entry knows
+-- what its item shows then, as it is where no two regions wrote at once; then the items are written, too. latest: of p_shown, the last
+-- one of each item. Static statements, since plans of dynamic ones are made anew for every piece, which is most of what a small one costs;
+-- and what an entry meets is looked up once.
+create function orrery.apply_source() returns text language sql immutable as $source$ select $template$
+create function orrery.{apply}(
+    p_range bigint, p_seq bigint[], p_shown bigint[], p_origin smallint[], p_lsn bigint[], p_index integer[], p_epoch bigint[],
+    p_op smallint[], p_pk bytea[], p_id text[], p_rid bigint[], p_ts bigint[], p_etag uuid[], p_ttl integer[], p_rank float8[],
+    p_context text[], p_body text[], p_doc text[], out is_plain boolean, out latest bigint[])
+language plpgsql as $function$
+declare
+    prevs     bigint[];  -- LSN of the version that each entry replaces here
+    prev_seqs bigint[];
+begin
+    select bool_and(case when x.seq_before is null
+                         then i.id is null
+                              or i.heads is null and orrery.knows(x.context::bigint[], x.origin, x.lsn, i.origin, i.lsn)
+                         else orrery.knows(x.context::bigint[], x.origin, x.lsn, x.origin_before, x.lsn_before) end)
+               filter (where x.shown is not null),
+           array_agg(case when x.seq_after is null then x.shown end order by x.n),
+           array_agg(case when x.op in (2, 3, 4, 6) then coalesce(x.lsn_before, case when not i.deleted then i.lsn end) end order by x.n),
+           array_agg(case when x.op in (2, 3, 4, 6) then coalesce(x.seq_before, case when not i.deleted then i.seq end) end order by x.n)
+    from (select y.*, lag(y.seq) over w as seq_before, lag(y.origin) over w as origin_before, lag(y.lsn) over w as lsn_before,
+                 lead(y.seq) over w as seq_after
+          from unnest(p_seq, p_shown, p_origin, p_lsn, p_op, p_pk, p_id, p_context) with ordinality
+               y(seq, shown, origin, lsn, op, pk, id, context, n)
+          window w as (partition by y.shown is null, y.pk, y.id collate "C" order by y.seq)) x
+    left join lateral (
+        select i.id, i.origin, i.lsn, i.seq, i.heads, i.deleted
+        from orrery.{items} i where i.range_id = p_range and i.pk = x.pk and i.id = x.id limit 1) i on true
+    into is_plain, latest, prevs, prev_seqs;
+    insert into orrery.{log}
+        (range_id, seq, lsn, epoch, rid, ts, prev_lsn, prev_seq, etag, ttl, index, origin, op, pk, id, context, rank, body)
+    select g.range_id, x.seq, x.lsn, x.epoch, x.rid, x.ts, x.prev, x.prev_seq, x.etag, x.ttl, x.index, x.origin, x.op, x.pk, x.id,
+           x.context::bigint[], x.rank, x.body
+    from orrery.ranges g
+    cross join unnest(p_seq, p_lsn, p_epoch, p_rid, p_ts, prevs, prev_seqs, p_etag, p_ttl, p_index, p_origin, p_op, p_pk, p_id,
+                      p_context, p_rank, p_body)
+                   x(seq, lsn, epoch, rid, ts, prev, prev_seq, etag, ttl, index, origin, op, pk, id, context, rank, body)
+    where g.range_id = p_range and x.seq is not null;
+    if 6 = any (p_op) then
+        is_plain := false;
+    elsif is_plain then
+        insert into orrery.{items} as i
+            (range_id, rid, lsn, seq, ts, etag, ttl, origin, deleted, pk, id, context, body, doc)
+        select g.range_id, x.rid, x.lsn, x.seq, x.ts, x.etag, x.ttl, x.origin, x.op >= 3, x.pk, x.id,
+               x.context::bigint[], x.body, coalesce(x.doc, x.body)::jsonb
+        from orrery.ranges g
+        cross join unnest(latest, p_origin, p_lsn, p_op, p_pk, p_id, p_rid, p_ts, p_etag, p_ttl, p_context, p_body, p_doc)
+                   x(seq, origin, lsn, op, pk, id, rid, ts, etag, ttl, context, body, doc)
+        where g.range_id = p_range and x.seq is not null
+        on conflict (range_id, pk, id) do update set
+            rid = excluded.rid, lsn = excluded.lsn, seq = excluded.seq, ts = excluded.ts, etag = excluded.etag,
+            ttl = excluded.ttl, origin = excluded.origin, deleted = excluded.deleted, context = excluded.context,
+            heads = null, body = excluded.body, doc = excluded.doc;
+    end if;
+end
+$function$;
+$template$ $source$;
+
+-- Source of fetch_<n>: entries for another region, which has the vectors p_acked. A window of the log of each range is measured, p_limit
+-- entries and p_bytes of bodies, its end moved on to the end of a transaction, and what the region has or wrote itself left out. A
+-- function for its plan: the statement's own would be made anew for every request, at the cost of reading a hundred entries.
+create function orrery.fetch_source() returns text language sql immutable as $source$ select $template$
+create function orrery.{fetch}(p_range bigint[], p_from bigint[], p_head bigint[], p_acked text[], p_region smallint, p_bytes bigint,
+                               p_limit bigint)
+returns table (n integer, upto bigint, seq bigint, origin smallint, lsn bigint, index integer, epoch bigint, op smallint, pk bytea, id text,
+               rid bigint, ts bigint, etag uuid, ttl integer, rank float8, context bigint[], body text)
+language plpgsql stable set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off
+    set enable_hashjoin = off set enable_mergejoin = off as $function$
+#variable_conflict use_column
+begin
+    return query
+    select x.n::integer, t.upto, l.seq, l.origin, l.lsn, l.index, l.epoch, l.op, l.pk, l.id, l.rid, l.ts, l.etag, l.ttl, l.rank, l.context,
+           l.body
+    from unnest(p_range, p_from, p_head, p_acked) with ordinality x(range_id, start, head, acked, n)
+    cross join lateral (
+        select max(w.seq) as last
+        from (select v.seq, sum(v.bytes) over (order by v.seq) - v.bytes as before
+              from (select l.seq, coalesce(octet_length(l.body), 0) + 160 as bytes  -- 160: what an entry has besides, roughly
+                    from orrery.{log} l where l.range_id = x.range_id and l.seq > x.start and l.seq <= x.head
+                    order by l.seq limit p_limit) v) w
+        where w.before < p_bytes) m
+    cross join lateral (
+        select coalesce((select l.seq - 1 from orrery.{log} l
+                         where l.range_id = x.range_id and l.seq > m.last and l.seq <= x.head and l.index = 0
+                         order by l.seq limit 1), x.head) as upto) t
+    left join lateral (
+        select * from orrery.{log} l
+        where l.range_id = x.range_id and l.seq > x.start and l.seq <= t.upto and l.origin <> p_region
+          and l.lsn > coalesce((x.acked::bigint[])[l.origin], 0)
+        order by l.seq offset 0) l on true
+    order by x.n, l.seq;
+end
+$function$;
+$template$ $source$;
+
 -- The claims of the items just written (those with a seq) become what the batch says.
 create function orrery.claims_write(
     p_range bigint, p_seqs bigint[], p_kind smallint[], p_pk bytea[], p_id text[],
@@ -345,7 +443,7 @@ returns void language sql as $$
     on conflict do nothing
 $$;
 
--- Make items_<n>, log_<n> and write_<n>.
+-- Make items_<n>, log_<n>, and the functions of the container.
 create function orrery.container_tables(p_number bigint, p_default_ttl integer default null) returns void language plpgsql as $$
 declare
     items text := format('items_%s', p_number);
@@ -401,6 +499,9 @@ begin
     execute replace(replace(replace(replace(orrery.write_source(),
         '{items}', quote_ident(items)), '{log}', quote_ident(log)),
         '{write}', quote_ident(format('write_%s', p_number))), '{clash}', quote_ident(format('clash_%s', p_number)));
+    execute replace(replace(replace(orrery.apply_source(), '{items}', quote_ident(items)), '{log}', quote_ident(log)),
+        '{apply}', quote_ident(format('apply_%s', p_number)));
+    execute replace(replace(orrery.fetch_source(), '{log}', quote_ident(log)), '{fetch}', quote_ident(format('fetch_%s', p_number)));
 end
 $$;
 

@@ -142,8 +142,10 @@ end
 $$;
 
 -- Take a range's lock by itself.
-create function orrery.range_lock(p_range bigint) returns void language sql as $$
-    update orrery.ranges g set seq = g.seq where g.range_id = p_range
+create function orrery.range_lock(p_range bigint) returns void language plpgsql as $$
+begin
+    update orrery.ranges g set seq = g.seq where g.range_id = p_range;
+end
 $$;
 
 -- Remove what dropped containers left: tables, functions, ranges, batches, claims. The number of containers removed.
@@ -162,7 +164,8 @@ begin
     loop
         continue when orrery.index_cancel(gone);
         execute format('drop table if exists orrery.%I, orrery.%I', 'items_' || gone, 'log_' || gone);
-        execute format('drop function if exists orrery.%I, orrery.%I', 'write_' || gone, 'clash_' || gone);
+        execute format('drop function if exists orrery.%I, orrery.%I, orrery.%I, orrery.%I',
+                       'write_' || gone, 'clash_' || gone, 'apply_' || gone, 'fetch_' || gone);
         delete from orrery.unique_claims c where c.range_id between gone << 12 and gone << 12 | 4095;
         delete from orrery.unique_clashes c where c.range_id between gone << 12 and gone << 12 | 4095;
         delete from orrery.conflicts x where x.range_id between gone << 12 and gone << 12 | 4095;

@@ -239,8 +239,6 @@ create function orrery.apply(
 language plpgsql as $$
 #variable_conflict use_column
 declare
-    items    text := format('items_%s', p_range >> 12);
-    log      text := format('log_%s', p_range >> 12);
     r        record;
     now_at   bigint[];  -- the vector as entries move it
     context  bigint[];
@@ -250,6 +248,7 @@ declare
     cuts     bigint[];  -- how far the history of retired origins goes
     is_plain boolean;
     has_stranded boolean := false;
+    is_early boolean;
 begin
     perform orrery.range_lock(p_range);
     select * from orrery.ranges g where g.range_id = p_range into r;
@@ -279,10 +278,17 @@ begin
         elsif p_lsn[j] = now_at[p_origin[j]] and p_index[j] > 0 then
             null;  -- goes on with its transaction
         else
+            -- without subqueries, each of which would cost as much as all of the rest
+            is_early := p_lsn[j] <> now_at[p_origin[j]] + 1 or p_index[j] <> 0;
             context := p_context[j]::bigint[];
-            if p_lsn[j] <> now_at[p_origin[j]] + 1 or p_index[j] <> 0 or exists (
-                select from unnest(context) with ordinality c(lsn, origin)
-                where c.origin <> p_origin[j] and c.lsn > coalesce(now_at[c.origin], 0)) then
+            if context is not null then
+                for o in 1 .. cardinality(context) loop
+                    if o <> p_origin[j] and context[o] > coalesce(now_at[o], 0) then
+                        is_early := true;
+                    end if;
+                end loop;
+            end if;
+            if is_early then
                 status := 'waits';
                 exit;
             end if;
@@ -308,41 +314,11 @@ begin
         return;
     end if;
 
-    -- 2. Plain when each entry knows what its item shows then, as it is where no two regions wrote at once.
-    execute format($sql$
-        select bool_and(case when x.seq_before is null
-                             then i.id is null
-                                  or i.heads is null and orrery.knows(x.context::bigint[], x.origin, x.lsn, i.origin, i.lsn)
-                             else orrery.knows(x.context::bigint[], x.origin, x.lsn, x.origin_before, x.lsn_before) end)
-                   filter (where x.seq is not null),
-               array_agg(case when x.seq_after is null then x.seq end order by x.n)
-        from (select y.*, lag(y.seq) over w as seq_before, lag(y.origin) over w as origin_before,
-                     lag(y.lsn) over w as lsn_before, lead(y.seq) over w as seq_after
-              from unnest($2, $3, $4, $5, $6, $7) with ordinality y(seq, origin, lsn, pk, id, context, n)
-              window w as (partition by y.seq is null, y.pk, y.id order by y.seq)) x
-        left join lateral (select * from orrery.%I i where i.range_id = $1 and i.pk = x.pk and i.id = x.id limit 1) i on true$sql$,
-        items)
-    using p_range, shown, p_origin, p_lsn, p_pk, p_id, p_context into is_plain, latest;
-
-    -- 3. The log, with the version that each entry replaces here.
-    execute format($sql$
-        insert into orrery.%1$I
-            (range_id, seq, lsn, epoch, rid, ts, prev_lsn, prev_seq, etag, ttl, index, origin, op, pk, id, context, rank, body)
-        select g.range_id, x.seq, x.lsn, x.epoch, x.rid, x.ts,
-               case when x.op in (2, 3, 4, 6) then coalesce(x.lsn_before, i.lsn) end,
-               case when x.op in (2, 3, 4, 6) then coalesce(x.seq_before, i.seq) end,
-               x.etag, x.ttl, x.index, x.origin, x.op, x.pk, x.id, x.context::bigint[], x.rank, x.body
-        from orrery.ranges g
-        cross join (select y.*, lag(y.seq) over w as seq_before, lag(y.lsn) over w as lsn_before
-                    from unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
-                         y(seq, origin, lsn, index, epoch, op, pk, id, rid, ts, etag, ttl, rank, context, body, shown)
-                    where y.seq is not null window w as (partition by y.shown is null, y.pk, y.id order by y.seq)) x
-        left join lateral (
-            select * from orrery.%2$I i
-            where i.range_id = $1 and i.pk = x.pk and i.id = x.id and not i.deleted limit 1) i on true
-        where g.range_id = $1$sql$, log, items)
-    using p_range, seqs, p_origin, p_lsn, p_index, p_entry_epoch, p_op, p_pk, p_id, p_rid, p_ts, p_etag, p_ttl, p_rank,
-          p_context, p_body, shown;
+    -- 2. The log and, where it is plain, the items.
+    execute format('select a.is_plain, a.latest from orrery.%I($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18) a',
+                   format('apply_%s', p_range >> 12))
+    using p_range, seqs, shown, p_origin, p_lsn, p_index, p_entry_epoch, p_op, p_pk, p_id, p_rid, p_ts, p_etag, p_ttl, p_rank,
+          p_context, p_body, p_doc into is_plain, latest;
     if has_stranded then
         insert into orrery.stranded (range_id, origin, lsn, index, log_seq, doc, claim_key, claim_value, outcome)
         select g.range_id, x.origin, x.lsn, x.index, x.seq, coalesce(x.doc, x.body)::jsonb,
@@ -356,22 +332,8 @@ begin
         on conflict do nothing;
     end if;
 
-    -- 4. The items.
-    if is_plain and 6 <> all (p_op) then
-        execute format($sql$
-            insert into orrery.%1$I as i
-                (range_id, rid, lsn, seq, ts, etag, ttl, origin, deleted, pk, id, context, body, doc)
-            select g.range_id, x.rid, x.lsn, x.seq, x.ts, x.etag, x.ttl, x.origin, x.op >= 3, x.pk, x.id,
-                   x.context::bigint[], x.body, coalesce(x.doc, x.body)::jsonb
-            from orrery.ranges g
-            cross join unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
-                       x(seq, origin, lsn, op, pk, id, rid, ts, etag, ttl, context, body, doc)
-            where g.range_id = $1 and x.seq is not null
-            on conflict (range_id, pk, id) do update set
-                rid = excluded.rid, lsn = excluded.lsn, seq = excluded.seq, ts = excluded.ts, etag = excluded.etag,
-                ttl = excluded.ttl, origin = excluded.origin, deleted = excluded.deleted, context = excluded.context,
-                heads = null, body = excluded.body, doc = excluded.doc$sql$, items)
-        using p_range, latest, p_origin, p_lsn, p_op, p_pk, p_id, p_rid, p_ts, p_etag, p_ttl, p_context, p_body, p_doc;
+    -- 3. The items that are not, and claims.
+    if is_plain then
         if r.has_unique_keys then
             perform orrery.claims_write(p_range, latest, p_op, p_pk, p_id, p_claim_op, p_claim_key, p_claim_value);
             perform orrery.clashes_note(p_range, latest, p_op, p_pk, p_id, p_claim_op, p_claim_key, p_claim_value);
@@ -386,7 +348,7 @@ begin
         end loop;
     end if;
 
-    -- 5. The range.
+    -- 4. The range.
     seq := r.seq + applied;
     vector := now_at;
     update orrery.ranges g set seq = apply.seq, vector = apply.vector where g.range_id = p_range;

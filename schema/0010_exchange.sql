@@ -42,20 +42,41 @@ create function orrery.claim_drop(p_what text, p_holder bigint) returns void lan
     delete from orrery.claims c where c.what = p_what and c.holder = p_holder
 $$;
 
-create function orrery.vector_covers(vector bigint[], other bigint[]) returns boolean language sql immutable parallel safe as $$
-    select not exists (select from unnest(other) with ordinality u(lsn, o) where u.lsn > coalesce(vector[u.o], 0))
+-- These are loops over a few numbers, and not in language sql: what is not inlined there, because it has a subquery, is parsed and
+-- planned again by every statement that calls it, which was most of what a request for entries cost.
+create function orrery.vector_covers(vector bigint[], other bigint[]) returns boolean language plpgsql immutable parallel safe as $$
+begin
+    for o in 1 .. coalesce(cardinality(other), 0) loop
+        if other[o] > coalesce(vector[o], 0) then
+            return false;
+        end if;
+    end loop;
+    return true;
+end
 $$;
 
-create function orrery.vector_max(a bigint[], b bigint[]) returns bigint[] language sql immutable parallel safe as $$
-    select coalesce(array_agg(greatest(coalesce(u.a, 0), coalesce(u.b, 0)) order by u.o), '{}')
-    from unnest(a, b) with ordinality u(a, b, o)
+create function orrery.vector_max(a bigint[], b bigint[]) returns bigint[] language plpgsql immutable parallel safe as $$
+declare
+    most bigint[] := '{}';
+begin
+    for o in 1 .. greatest(coalesce(cardinality(a), 0), coalesce(cardinality(b), 0)) loop
+        most[o] := greatest(a[o], b[o], 0);
+    end loop;
+    return most;
+end
 $$;
 
 -- Does a region that has the vector acked lack anything of ours, its own entries apart?
 create function orrery.is_behind(p_region smallint, vector bigint[], acked bigint[]) returns boolean
-language sql immutable parallel safe as $$
-    select exists (select from unnest(vector) with ordinality u(lsn, o)
-                   where u.o <> p_region and u.lsn > coalesce(acked[u.o], 0))
+language plpgsql immutable parallel safe as $$
+begin
+    for o in 1 .. coalesce(cardinality(vector), 0) loop
+        if o <> p_region and vector[o] > coalesce(acked[o], 0) then
+            return true;
+        end if;
+    end loop;
+    return false;
+end
 $$;
 
 -- This region is an older state of itself: no range takes writes from here on. Whoever finds that holds a range perhaps, so the order of
@@ -77,9 +98,12 @@ $$;
 -- Locks, in this order: the row of the region in peers_heard, which makes what one region says one after the other, whatever order its
 -- ranges come in; its rows in peers, for which nobody waits who holds a range (stability_look passes over what is locked); then
 -- ranges in ascending order, as all do who take several.
+-- p_moves: move what is committed by it. Under the weaker levels nobody waits for that, and it would take the lock of a range that
+-- writers want with every message: background work does it.
 create function orrery.exchange_note(p_region smallint, p_is_first boolean, p_range bigint[], p_held bigint[], p_acked text[],
-                                     p_committed text[])
-returns table (range_id bigint, committed bigint[], is_sound boolean) language plpgsql as $$
+                                     p_committed text[], p_moves boolean default true)
+returns table (range_id bigint, committed bigint[], is_sound boolean)
+language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
     lost bigint;
@@ -124,22 +148,26 @@ begin
     from unnest(p_range) x(range_id) join orrery.ranges g on g.range_id = x.range_id
     where p.region = p_region and p.range_id = x.range_id and p.seq < g.seq
       and not orrery.is_behind(p_region, g.vector, p.acked);
-    return query select a.range_id, a.committed, true from orrery.committed_advance(p_range) a;
-    if not found then
+    if p_moves then
+        return query select a.range_id, a.committed, true from orrery.committed_advance(p_range) a;
+    end if;
+    if not p_moves or not found then
         return query select null::bigint, null::bigint[], true;
     end if;
 end
 $$;
 
 -- A source knows what is globally committed. What a crash takes back of it is told again.
-create function orrery.exchange_learn(p_range bigint[], p_committed text[]) returns void language sql as $$
-    select set_config('synchronous_commit', 'off', true);
+create function orrery.exchange_learn(p_range bigint[], p_committed text[]) returns void language plpgsql as $$
+begin
+    perform set_config('synchronous_commit', 'off', true);
     update orrery.ranges g set committed = orrery.vector_max(g.committed, x.committed), committed_xid = pg_current_xact_id()
     from (select h.range_id, y.committed::bigint[]  -- locks are taken in the order in which definitions take them
           from unnest(p_range, p_committed) y(range_id, committed) join orrery.ranges h on h.range_id = y.range_id
           where not orrery.vector_covers(h.committed, y.committed::bigint[])
           order by h.range_id for no key update of h) x
-    where g.range_id = x.range_id
+    where g.range_id = x.range_id;
+end
 $$;
 
 -- Ranges with entries that a region lacks, and those of which more is committed than it knows: where to begin, and what to say of them.
@@ -150,7 +178,10 @@ create function orrery.exchange_find(p_region smallint, p_range bigint[], p_rece
                                      p_what smallint)
 returns table (range_id bigint, "from" bigint, head bigint, vector bigint[], committed bigint[], acked bigint[],
                needs_origin smallint, needs_lsn bigint)
-language sql stable as $$
+language plpgsql stable set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+#variable_conflict use_column
+begin
+    return query
     select y.range_id, y.at, y.head, y.vector, y.committed, y.acked, coalesce(c.origin, 0)::smallint, coalesce(c.lsn, 0)
     from (
         select g.range_id, g.container, f.at, case when k.is_copy then orrery.copy_base() + h.seq else g.seq end as head,
@@ -180,7 +211,8 @@ language sql stable as $$
                        where i.range_id = 0 and i.rid = y.container and not i.deleted
                        and i.pk >= 'colls/' and i.pk < 'colls0' limit 1) c on true
     where p_what <> 1 or y.is_worth_it
-    order by y.range_id <> 0, y.range_id <= p_after, y.range_id limit p_limit
+    order by y.range_id <> 0, y.range_id <= p_after, y.range_id limit p_limit;
+end
 $$;
 
 -- Entries of a region into a range: orrery.apply, after what they need. status also 'metadata': definitions must come first

@@ -37,7 +37,7 @@ where m.range_id = 0;
 -- joins later has them in what it must catch up with. p_ranges null: all that lag. Rows: what moved.
 -- Not in language sql, whose plans are made anew with every call.
 create function orrery.committed_advance(p_ranges bigint[]) returns table (range_id bigint, committed bigint[])
-language plpgsql as $$
+language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
 begin
     return query

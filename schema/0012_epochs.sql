@@ -41,11 +41,14 @@ begin
 end
 $$;
 
-create function orrery.range_cuts(p_range bigint) returns bigint[] language sql stable as $$
-    select array_agg(x.lsn order by x.ordinal)
-    from (select n.ordinal, min(e.cut[n.ordinal]) as lsn
-          from orrery.range_epochs e cross join lateral generate_series(1, cardinality(e.cut)) n(ordinal)
-          where e.range_id = p_range and e.cut <> '{}' group by n.ordinal) x
+create function orrery.range_cuts(p_range bigint) returns bigint[] language plpgsql stable as $$
+begin
+    return (
+        select array_agg(x.lsn order by x.ordinal)
+        from (select n.ordinal, min(e.cut[n.ordinal]) as lsn
+              from orrery.range_epochs e cross join lateral generate_series(1, cardinality(e.cut)) n(ordinal)
+              where e.range_id = p_range and e.cut <> '{}' group by n.ordinal) x);
+end
 $$;
 
 -- A marker is in the log: the range is of its epoch from here on, and written by whom it says; or it says what became of a

@@ -201,8 +201,10 @@ create table orrery.copies (
 );
 
 -- Does a region that has acked lack something that only a copy can bring?
-create function orrery.is_beyond_log(p_range bigint, acked bigint[]) returns boolean language sql stable as $$
-    select exists (select from orrery.horizons h where h.range_id = p_range and not orrery.vector_covers(acked, h.vector))
+create function orrery.is_beyond_log(p_range bigint, acked bigint[]) returns boolean language plpgsql stable as $$
+begin
+    return exists (select from orrery.horizons h where h.range_id = p_range and not orrery.vector_covers(acked, h.vector));
+end
 $$;
 
 -- Does this region join, so that no client reads here?

@@ -31,10 +31,11 @@ ROWS = [
 class Regions:
     """An account with a container, and what is done to it. `bench` is the module scripts/bench."""
 
-    def __init__(self, bench, options, scratch, regions=3, ranges=1, level="Session", links=False):
+    def __init__(self, bench, options, scratch, regions=3, ranges=1, level="Session", links=False,
+                 postgres_options={}):
         self.bench, self.options, self.scratch = bench, options, scratch
         self.account = Account(regions=regions, level=level, args=["--default-ranges", str(ranges)], links=links,
-                               postgres_options={**bench.SETTINGS, "shared_buffers": "256MB"},
+                               postgres_options={**bench.SETTINGS, "shared_buffers": "256MB", **postgres_options},
                                disks={ordinal + 1: DISK for ordinal in range(regions)})
 
     def __enter__(self):

@@ -216,7 +216,11 @@ static void on_timer(struct loop_timer *timer)
 
 static void start_connecting(struct pgio *io)
 {
-    io->conn = PQconnectStart(io->url);
+    /* A connection string as dbname is expanded; a name that it gives wins. */
+    const char *keys[] = {"fallback_application_name", "dbname", NULL};
+    const char *values[] = {io->name, io->url, NULL};
+
+    io->conn = PQconnectStartParams(keys, values, 1);
     if (io->conn == NULL || PQstatus(io->conn) == CONNECTION_BAD) {
         connection_lost(io);
         return;

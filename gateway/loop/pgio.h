@@ -120,7 +120,7 @@ struct pgio {
     struct loop *loop;
     const char *url;
     const char *setup_sql; /* session settings, one statement list; NULL for none */
-    const char *name;      /* for logs: "read", "write", "query" */
+    const char *name;      /* for logs and pg_stat_activity: "read" */
     struct pg_conn *conn;
     enum pgio_state state;
     struct loop_watch watch;

@@ -106,7 +106,12 @@ enum op_next exchange_pull(struct op *op)
     self->until_ms = op->loop->now_ms + HOLD_MS;
     if (self->request.count == 0)
         return op_again(op, pull_look);
-    return exchange_note(&call->service->store, op, &self->request, self->wants, pull_noted);
+    /* Where acknowledgements and reads depend on what is committed; acks are sent there alone. */
+    bool moves_committed =
+        regions_current()->topology.level <= LEVEL_BOUNDED_STALENESS ||
+        (self->request.flags & (STREAM_IS_ACK | STREAM_IS_FIRST | STREAM_IS_WATCH)) != 0;
+    return exchange_note(&call->service->store, op, &self->request, self->wants, moves_committed,
+                         pull_noted);
 }
 
 static enum op_next pull_noted(struct op *op)

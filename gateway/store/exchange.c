@@ -1,5 +1,7 @@
 #include "store/exchange.h"
 
+#include "store/sqlstate.h"
+
 #include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -16,39 +18,19 @@
 /* Without a range that moved there is a row all the same. */
 static const char note_sql[] =
     "select range_id, committed, is_sound from orrery.exchange_note($1::smallint, $2, $3, $4, $5, "
-    "$6)";
+    "$6, $7)";
 
 static const char find_sql[] =
     "select range_id, \"from\", head, vector, committed, acked, needs_origin, needs_lsn "
     "from orrery.exchange_find($1::smallint, $2, $3, $4, $5, $6::smallint)";
 
-/*
- * $1 ranges, $2 from, $3 heads, $4 what the asker has applied, $5 the asker, $6 bytes, $7 entries.
- * A window of the log is measured, its end moved on to the end of a transaction, and what the
- * asker has or wrote itself left out.
+/* $1 ranges, $2 from, $3 heads, $4 what the asker has applied, $5 the asker, $6 bytes, $7 entries.
  */
 static const char fetch_sql[] =
-    "select x.n::integer, t.upto, l.seq, l.origin, l.lsn, l.index, l.epoch, l.op, l.pk, l.id, "
-    "l.rid,"
-    " l.ts, l.etag, l.ttl, l.rank, l.context, l.body "
-    "from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[]) with ordinality "
-    "  x(range_id, start, head, acked, n) "
-    "cross join lateral (select max(w.seq) as last from ("
-    "    select v.seq, sum(v.bytes) over (order by v.seq) - v.bytes as before from ("
-    "        select l.seq, coalesce(octet_length(l.body), 0) + " ENTRY_BYTES " as bytes "
-    "        from orrery.log_%" PRIu32 " l "
-    "        where l.range_id = x.range_id and l.seq > x.start and l.seq <= x.head "
-    "        order by l.seq limit $7) v) w where w.before < $6) m "
-    "cross join lateral (select coalesce((select l.seq - 1 from orrery.log_%" PRIu32 " l "
-    "    where l.range_id = x.range_id and l.seq > m.last and l.seq <= x.head and l.index = 0 "
-    "    order by l.seq limit 1), x.head) as upto) t "
-    "left join lateral (select * from orrery.log_%" PRIu32 " l "
-    "    where l.range_id = x.range_id and l.seq > x.start and l.seq <= t.upto and l.origin <> $5 "
-    "      and l.lsn > coalesce((x.acked::bigint[])[l.origin], 0) order by l.seq offset 0) l on "
-    "true "
-    "order by x.n, l.seq";
+    "select * from orrery.fetch_%" PRIu32 "($1, $2, $3, $4, $5::smallint, $6, $7)";
 
-/* The same of a log that was trimmed (STREAM_COPY): all that is left, wherever it came from. */
+/* The same of a log that was trimmed (STREAM_COPY): all that is left, wherever it came from. Not
+ * often, so it has no function. */
 static const char fetch_copy_sql[] =
     "select x.n::integer, t.upto, l.seq + " COPY_BASE ", l.origin, l.lsn, l.index, l.epoch, l.op, "
     "l.pk, l.id, l.rid,"
@@ -177,7 +159,7 @@ static bool put_wants(struct pgparams *params, const struct stream_request *requ
 }
 
 enum op_next exchange_note(struct store *store, struct op *op, const struct stream_request *request,
-                           struct stream_reader wants, op_step *next)
+                           struct stream_reader wants, bool moves_committed, op_step *next)
 {
     struct pgio_statement note = statement(STATEMENT_EXCHANGE_NOTE, note_sql);
     struct pgparams params = {0};
@@ -191,6 +173,7 @@ enum op_next exchange_note(struct store *store, struct op *op, const struct stre
         pgparams_finish(&params);
         return OP_FAILED;
     }
+    pgparams_bool(&params, moves_committed);
     return store_query(store, op, STORE_READS, &note, &params, next);
 }
 
@@ -276,12 +259,12 @@ enum op_next exchange_fetch(struct store *store, struct op *op, unsigned region,
     uint32_t container = (uint32_t) (found[0].part.range_id >> 12);
     struct pgparams params = {0};
     bool is_copy = found[0].part.from >= STREAM_COPY;
-    char sql[sizeof(fetch_copy_sql) + sizeof(fetch_sql) + 3 * 10];
+    char sql[sizeof(fetch_copy_sql) + 3 * 10];
 
     if (is_copy)
         snprintf(sql, sizeof(sql), fetch_copy_sql, container, container, container);
     else
-        snprintf(sql, sizeof(sql), fetch_sql, container, container, container);
+        snprintf(sql, sizeof(sql), fetch_sql, container);
     struct pgio_statement fetch = {
         .key = store_statement_key(
             is_copy ? STATEMENT_EXCHANGE_FETCH_COPY : STATEMENT_EXCHANGE_FETCH, container),
@@ -351,7 +334,7 @@ bool exchange_take_entries(struct op *op, const struct exchange_found *found, un
     int rows, row = 0;
 
     /* A container that was dropped meanwhile has nothing more to tell. */
-    if (op->result->outcome == PGIO_ERROR && strcmp(op->result->sqlstate, "42P01") == 0)
+    if (op->result->outcome == PGIO_ERROR && sqlstate_class(op->result->sqlstate) == SQLSTATE_GONE)
         return true;
     if (!store_check(op, STORE_READS))
         return false;

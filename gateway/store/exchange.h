@@ -16,12 +16,12 @@
 /* ---- source ---- */
 
 /*
- * Note what a request says, and at the hub move what is committed of those ranges; the next step
- * calls exchange_noted and finds rows for levels_take_committed. A request without wants has
- * nothing to be noted. Fault 400 when a want is malformed.
+ * Note what a request says, and at the hub move what is committed of those ranges, if that is
+ * wanted; the next step calls exchange_noted and finds rows for levels_take_committed. A request
+ * without wants has nothing to be noted. Fault 400 when a want is malformed.
  */
 enum op_next exchange_note(struct store *store, struct op *op, const struct stream_request *request,
-                           struct stream_reader wants, op_step *next);
+                           struct stream_reader wants, bool moves_committed, op_step *next);
 
 /* False: fault; 409 when the asker has entries of this region that it lost. */
 bool exchange_noted(struct op *op) MUST_CHECK;

@@ -32,7 +32,8 @@ enum job_kind {
     JOB_STABLE,
     JOB_TRIM,
     JOB_DROP,
-    JOB_CLASHES
+    JOB_CLASHES,
+    JOB_COMMITTED
 };
 
 struct job {
@@ -64,6 +65,7 @@ static const char plan_sql[] =
     "$1 and r.state in ('online', 'read-only') "
     "union all select 5, 0 where exists (select from orrery.batches where at < $2) "
     "union all select 6, 0 where exists (select from orrery.peers) "
+    "union all select 10, 0 where exists (select from orrery.peers) "
     "union all (select 7, r.range_id from orrery.ranges r left join orrery.horizons h on "
     "h.range_id = r.range_id where r.range_id <> 0 and r.state in ('online', 'read-only') and "
     "r.seq > coalesce(h.seq, 0) and coalesce(h.looked_at, 0) <= $4 order by h.looked_at nulls "
@@ -88,7 +90,10 @@ static const char *const job_sql[] = {
     [JOB_DROP] = "select orrery.log_drop($1)::bigint where $2 > 0 and $3 > 0",
     [JOB_CLASHES] =
         "select orrery.clashes_resolve(r.range_id, r.epoch, $2, 100)::bigint from orrery.ranges r "
-        "where r.range_id = $1 and $3 > 0"};
+        "where r.range_id = $1 and $3 > 0",
+    /* at the hub, under the levels where nobody waits for it */
+    [JOB_COMMITTED] = "select 0::bigint from orrery.committed_advance(null) where $1 = 0 and $2 > "
+                      "0 and $3 > 0"};
 
 static op_step round_begin;   /* ask what there is to do */
 static op_step round_planned; /* note it */

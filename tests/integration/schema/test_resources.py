@@ -154,7 +154,7 @@ def test_drop_container(connection, metadata, database):
     assert not exists(connection, f"items_{number}") and not exists(connection, f"log_{number}")
     assert not exists(connection, f"log_{number}_0")
     assert connection.execute("select count(*) from pg_proc where proname = any(%s)",
-                              [[f"write_{number}", f"clash_{number}"]]).fetchone() == (0,)
+                              [[f"{kind}_{number}" for kind in ("write", "clash", "apply", "fetch")]]).fetchone() == (0,)
     assert exists(connection, f"items_{other}")
     assert create_container(metadata, database, "c")[1][1].status == 201
     metadata.check()
