@@ -89,7 +89,7 @@ struct epochs_resolved {
 };
 
 /* At the hub: decide some, when this region is the hub and nobody else is at it; the next step
- * calls epochs_resolved once per row. */
+ * calls epochs_resolved_count, and epochs_resolved_row for each. */
 enum op_next epochs_resolve(struct store *store, struct op *op, op_step *next);
 bool epochs_resolved_count(struct op *op, int *count) MUST_CHECK;
 void epochs_resolved_row(const struct op *op, int row, struct epochs_resolved *resolved);

@@ -91,7 +91,7 @@ static const char *const job_sql[] = {
     [JOB_CLASHES] =
         "select orrery.clashes_resolve(r.range_id, r.epoch, $2, 100)::bigint from orrery.ranges r "
         "where r.range_id = $1 and $3 > 0",
-    /* at the hub, under the levels where nobody waits for it */
+    /* at the hub; for the levels where nobody waits for it and requests do not move it */
     [JOB_COMMITTED] = "select 0::bigint from orrery.committed_advance(null) where $1 = 0 and $2 > "
                       "0 and $3 > 0"};
 
