@@ -89,12 +89,13 @@ class Client:
     """One client, one operation at a time. regions: where it reads; writes go to `writes_at`, or to where it reads."""
 
     def __init__(self, account, docs, history, name, regions, keys, writes_at=None, level=None, keeps_session=True, is_session=None,
-                 weights=None, seed=0):
-        """keeps_session: its token is sent. is_session: it is judged as a session, whether or not it sends its token."""
+                 weights=None, seed=0, pause_s=0):
+        """keeps_session: its token is sent. is_session: it is judged as a session, whether or not it sends its token.
+        pause_s: between two operations."""
         self.account, self.docs, self.history, self.name = account, docs, history, name
         self.regions, self.keys, self.level = list(regions), list(keys), level
         self.writes_at = writes_at
-        self.keeps_session = keeps_session
+        self.keeps_session, self.pause_s = keeps_session, pause_s
         self.session = name if (keeps_session if is_session is None else is_session) else None
         self.token = Token()
         self.weights = weights or {"read": 5, "write": 4, "delete": 1, "swap": 1, "batch": 1, "snapshot": 1}
@@ -233,6 +234,8 @@ class Client:
     def run(self, over):
         while not over.is_set():
             self.step()
+            if self.pause_s:
+                over.wait(self.pause_s)
         self.close()
 
     def close(self):

@@ -42,30 +42,40 @@ def broken(account, *rules):
             gateway.break_rule(rule, False)
 
 
-def phase(account, regions, count=4, seconds=PHASE_S, **named):
+def mixed_clients(account, regions, name, history, count=4, **named):
+    keys = [f"{name}-{n}" for n in range(2)]
+    return [Client(account, DOCS, history, f"{name}-c{n}", regions[n % len(regions)], keys, weights=SIMPLE, **named)
+            for n in range(count)]
+
+
+def watched_writer(account, name, history, **named):
+    """Each write is looked for in every region far more often than the links take to carry it."""
+    def client(role, region, **more):
+        return Client(account, DOCS, history, f"{name}-{role}{region}", [region], [name], keeps_session=False, **named, **more)
+    return [client("w", 1, weights={"write": 1}),
+            *[client("r", n, weights={"read": 1}, pause_s=SLOW_S / 15) for n in (1, 2, 3)]]
+
+
+def history_of(clients_of, *arguments, seconds=PHASE_S, **named):
     """A history of its own, on items of its own."""
-    number = next(PHASES)
     history = []
-    keys = [f"p{number}-{n}" for n in range(2)]
-    clients = [Client(account, DOCS, history, f"p{number}-c{n}", regions[n % len(regions)], keys, weights=SIMPLE, **named)
-               for n in range(count)]
-    run_clients(clients, seconds)
+    run_clients(clients_of(*arguments, name=f"p{next(PHASES)}", history=history, **named), seconds)
     return history
 
 
-def caught(account, check, *arguments, **named):
-    """Whether a check finds something in one of a few phases; it must when it should, and never when it must not."""
-    for _ in range(TRIES):
-        if check(phase(account, *arguments, **named)):
-            return True
-    return False
+def phase(account, regions, seconds=PHASE_S, **named):
+    return history_of(mixed_clients, account, regions, seconds=seconds, **named)
 
 
-def quiet(account, check, *arguments, **named):
-    return check(phase(account, *arguments, **named)) == []
+def caught(check, *arguments, **named):
+    """Whether a check finds something in one of a few histories; it must when it should, and never when it must not."""
+    return any(check(history_of(*arguments, **named)) for _ in range(TRIES))
 
 
-APART = [[1], [2], [3]]
+def quiet(check, *arguments, **named):
+    return check(history_of(*arguments, **named)) == []
+
+
 HOPPING = [[1, 2, 3]]
 
 
@@ -76,14 +86,14 @@ def test_strong():
         pytest.skip(str(missing))
     with slow_account(level="Strong") as account:
         check = linearizable.check
-        known = {"writes_at": 1, "keeps_session": False}
-        assert quiet(account, check, APART, **known)
-        assert caught(account, check, APART, level="Eventual", **known)
+        assert quiet(check, mixed_clients, account, [[1], [2], [3]], writes_at=1, keeps_session=False)
+        assert quiet(check, watched_writer, account)
+        assert caught(check, watched_writer, account, level="Eventual")
         with broken(account, "strong-ack"):
-            assert caught(account, check, APART, **known)
+            assert caught(check, watched_writer, account)
         with broken(account, "strong-read"):
             account.link(3, 1).delay(2 * SLOW_S)  # what region 2 shows already, region 3 does not have yet
-            assert caught(account, check, APART, **known)
+            assert caught(check, watched_writer, account)
 
 
 @pytest.mark.parametrize("mode", ["single", "multi"])
@@ -93,10 +103,10 @@ def test_session(mode):
             account.wait_converged()
             return checkers.session(history, log_of(account.region(1)))
         known = {"writes_at": 1 if mode == "single" else None}
-        assert quiet(account, check, HOPPING, **known)
-        assert caught(account, check, HOPPING, keeps_session=False, is_session=True, **known)
+        assert quiet(check, mixed_clients, account, HOPPING, **known)
+        assert caught(check, mixed_clients, account, HOPPING, keeps_session=False, is_session=True, **known)
         with broken(account, "session-wait"):
-            assert caught(account, check, HOPPING, **known)
+            assert caught(check, mixed_clients, account, HOPPING, **known)
         if mode == "multi":
             with broken(account, "write-session-wait"):
                 assert any("writes" in one for one in check(phase(account, HOPPING, **known)))
