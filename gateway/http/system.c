@@ -44,13 +44,17 @@ enum op_next system_ready(struct op *op)
     return reply_text(op, 200, NULL, &body);
 }
 
-static void print_pool(struct buf *body, const char *name, const struct store_pool *pool)
+static void print_pool(struct buf *body, enum store_pool_name name, const struct store_pool *pool)
 {
     unsigned ready = 0;
 
     for (unsigned i = 0; i < pool->count; i++)
         ready += pgio_is_ready(&pool->connections[i]);
-    buf_printf(body, "\"%s\":{\"connections\":%u,\"ready\":%u}", name, pool->count, ready);
+    struct store_depth depth = store_depth(name);
+    buf_printf(body,
+               "\"%s\":{\"connections\":%u,\"ready\":%u,\"waiting\":%" PRId64
+               ",\"inFlight\":%" PRId64 "}",
+               store_pool_name(name), pool->count, ready, depth.waiting, depth.in_flight);
 }
 
 /* ---- status ---- */
@@ -139,11 +143,11 @@ static enum op_next status_answered(struct op *op)
                regions->self, regions->is_replicating ? "true" : "false",
                clock_unix_s() - process->started_s, process->worker_count);
     buf_append_text(&body, ",\"database\":{");
-    print_pool(&body, "read", &service->store.reads);
+    print_pool(&body, STORE_POOL_READ, &service->store.reads);
     buf_append_char(&body, ',');
-    print_pool(&body, "write", &service->store.writes);
+    print_pool(&body, STORE_POOL_WRITE, &service->store.writes);
     buf_append_char(&body, ',');
-    print_pool(&body, "query", &service->store.queries);
+    print_pool(&body, STORE_POOL_QUERY, &service->store.queries);
     buf_printf(&body, "},\"containersCached\":%zu", service->containers.count);
     if (service->config->peers != NULL)
         print_peers(&body, op);
@@ -242,6 +246,21 @@ static bool was_used(const struct process *process, unsigned route)
     return false;
 }
 
+static void print_depths(struct buf *out)
+{
+    buf_append_text(out,
+                    "# HELP orrery_pool_waiting Calls that wait for a connection to PostgreSQL.\n"
+                    "# TYPE orrery_pool_waiting gauge\n");
+    for (unsigned pool = 0; pool < STORE_POOLS; pool++)
+        buf_printf(out, "orrery_pool_waiting{pool=\"%s\"} %" PRId64 "\n", store_pool_name(pool),
+                   store_depth(pool).waiting);
+    buf_append_text(out, "# HELP orrery_pool_in_flight Statements that PostgreSQL works on.\n"
+                         "# TYPE orrery_pool_in_flight gauge\n");
+    for (unsigned pool = 0; pool < STORE_POOLS; pool++)
+        buf_printf(out, "orrery_pool_in_flight{pool=\"%s\"} %" PRId64 "\n", store_pool_name(pool),
+                   store_depth(pool).in_flight);
+}
+
 enum op_next system_metrics(struct op *op)
 {
     const struct process *process = call_of(op)->service->process;
@@ -279,6 +298,7 @@ enum op_next system_metrics(struct op *op)
     print_counter(&out, "cancels_total", "counter",
                   "Statements cancelled because nobody waited for them any more.",
                   TOTAL(process, cancels));
+    print_depths(&out);
     if (regions_current()->is_replicating)
         replication_print_metrics(&out);
     arbiter_print_metrics(&out);

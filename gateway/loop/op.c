@@ -29,6 +29,30 @@ static void answer_fault(struct op *op)
     answer(op);
 }
 
+void op_enqueue(struct op *op, struct list *queue, unsigned *depth)
+{
+    assert(op->depth == NULL);
+    list_append(queue, &op->place);
+    op->depth = depth;
+    ++*depth;
+}
+
+void op_enqueue_first(struct op *op, struct list *queue, unsigned *depth)
+{
+    assert(op->depth == NULL);
+    list_prepend(queue, &op->place);
+    op->depth = depth;
+    ++*depth;
+}
+
+void op_dequeue(struct op *op)
+{
+    list_remove(&op->place);
+    if (op->depth != NULL)
+        --*op->depth;
+    op->depth = NULL;
+}
+
 static void deadline_passed(struct loop_timer *timer)
 {
     struct op *op = container_of(timer, struct op, deadline);
@@ -45,7 +69,7 @@ static void deadline_passed(struct loop_timer *timer)
     }
     answer_fault(op);
     if (how == OP_WAITS_QUEUED) {
-        list_remove(&op->place);
+        op_dequeue(op);
         finish(op);
     }
 }

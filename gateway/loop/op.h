@@ -54,6 +54,7 @@ struct op {
     void *self; /* state of the work between steps; in the arena */
     enum op_wait waits;
     struct list place; /* in the queue that it waits in */
+    unsigned *depth;   /* of the queues there, itself included; NULL: in none */
     void *waiting_for; /* what it waits for, in the arena; belongs to whoever made it wait */
     struct pgio_result *result; /* what the wait brought; borrowed, only for the step it resumes */
     int row;                    /* the row of it that is this op's */
@@ -81,6 +82,14 @@ enum op_next op_again(struct op *op, op_step *next);
 
 /* For those who make ops wait: note how, and what comes next. */
 enum op_next op_wait(struct op *op, enum op_wait how, op_step *next);
+
+/*
+ * Into a queue, behind all or before all that is there, and out of it again. *depth counts those
+ * that are in it, or in several; it outlives them. The op has to be made to wait besides.
+ */
+void op_enqueue(struct op *op, struct list *queue, unsigned *depth);
+void op_enqueue_first(struct op *op, struct list *queue, unsigned *depth);
+void op_dequeue(struct op *op);
 
 /*
  * Wait up to a random share of most_ms before the next step: those who overtake each other fall out

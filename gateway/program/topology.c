@@ -241,6 +241,38 @@ static void print_sources(struct slice replication, struct slice target)
         print_source(peer, target);
 }
 
+/* What each region has promised this hub. */
+static void print_promises(struct slice promises)
+{
+    struct json_cursor cursor = json_iterate(promises);
+    struct slice one;
+    bool is_first = true;
+
+    while (json_next_element(&cursor, &one)) {
+        struct slice name = text_member(one, "region"), left = member(one, "secondsLeft");
+        printf("%s %.*s %.*s s", is_first ? "; promised by" : ",", (int) name.len, name.ptr,
+               (int) left.len, left.ptr);
+        is_first = false;
+    }
+}
+
+static void print_depths(struct slice database)
+{
+    struct json_cursor cursor = json_iterate(database);
+    struct slice name, pool;
+    bool is_first = true;
+
+    while (json_next_member(&cursor, &name, &pool)) {
+        struct slice waiting = member(pool, "waiting"), in_flight = member(pool, "inFlight");
+        name = text_of(name);
+        printf("%s %.*s %.*s waiting %.*s in flight", is_first ? "to PostgreSQL:" : ",",
+               (int) name.len, name.ptr, (int) waiting.len, waiting.ptr, (int) in_flight.len,
+               in_flight.ptr);
+        is_first = false;
+    }
+    printf("\n");
+}
+
 static void print_set(struct slice set)
 {
     struct json_cursor cursor = json_iterate(set);
@@ -259,6 +291,7 @@ static void print_replication(struct slice replication, struct slice target)
 {
     struct slice log = member(replication, "log"), lease = member(replication, "leaseSeconds");
     struct slice set = member(replication, "strongSet");
+    struct slice promises = member(replication, "promises");
     struct slice conflicts = member(replication, "conflicts");
     struct slice pieces = member(replication, "piecesWaiting");
 
@@ -266,6 +299,8 @@ static void print_replication(struct slice replication, struct slice target)
     if (lease.len > 0) {
         printf("leases: may answer Strong and Bounded reads for %.*s s", (int) lease.len,
                lease.ptr);
+        if (is_a(promises, JSON_ARRAY))
+            print_promises(promises);
         if (is_a(set, JSON_ARRAY))
             print_set(set);
         printf("\n");
@@ -341,6 +376,8 @@ static int print_status(const struct talk *talk)
             print_change(change);
         if (member(root, "arbiter").len > 0)
             print_arbiter(member(root, "arbiter"));
+        if (is_a(member(root, "database"), JSON_OBJECT))
+            print_depths(member(root, "database"));
         if (member(root, "replication").len > 0)
             print_replication(member(root, "replication"), text_member(root, "region"));
     }

@@ -63,6 +63,16 @@ int64_t promises_horizon(const struct promises *promises, const struct topology 
     return count >= wanted ? latest[wanted - 1] : INT64_MIN;
 }
 
+int64_t promises_until(const struct promises *promises, const struct topology *topology,
+                       unsigned ordinal)
+{
+    for (unsigned i = 0; i < promises->count; i++) {
+        if (promises->at[i].ordinal == ordinal && counts(&promises->at[i], topology))
+            return promises->at[i].until_ms;
+    }
+    return INT64_MIN;
+}
+
 /* ---- read leases ---- */
 
 int64_t lease_grant_ms(const struct lease_rules *rules, int64_t horizon_ms, int64_t now_ms)

@@ -53,6 +53,10 @@ void promises_take(struct promises *promises, const struct lease_rules *rules, u
  */
 int64_t promises_horizon(const struct promises *promises, const struct topology *topology);
 
+/* Until when a region's promise counts there; INT64_MIN: it has given none, or none that counts. */
+int64_t promises_until(const struct promises *promises, const struct topology *topology,
+                       unsigned ordinal);
+
 /* ---- read leases ---- */
 
 /* For how long the hub may lease reading now; 0: not at all. */

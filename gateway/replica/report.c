@@ -88,13 +88,44 @@ static void read_set(const struct regions *regions, struct strong_set *set)
         set->count = 0;
 }
 
+/* Does the hub, this region, want that one's promise? */
+static bool is_asked(const struct regions *regions, const struct topology_region *region)
+{
+    return regions->topology.hub == regions->self && region->ordinal != regions->self &&
+           region->state != REGION_RETIRED && region->state != REGION_JOINING;
+}
+
+static double promise_s(const struct regions *regions, const struct topology_region *region)
+{
+    return (double) levels_promise_left_ms(&regions->topology, region->ordinal) / 1000;
+}
+
+static void print_promises(struct buf *out, const struct regions *regions)
+{
+    const struct topology *topology = &regions->topology;
+    bool is_first = true;
+
+    buf_append_text(out, ",\"promises\":[");
+    for (unsigned i = 0; i < topology->region_count; i++) {
+        if (!is_asked(regions, &topology->regions[i]))
+            continue;
+        buf_append_text(out, is_first ? "{\"region\":" : ",{\"region\":");
+        buf_append_json_string(out, topology->regions[i].name);
+        buf_printf(out, ",\"secondsLeft\":%.3f}", promise_s(regions, &topology->regions[i]));
+        is_first = false;
+    }
+    buf_append_char(out, ']');
+}
+
 static void print_leases(struct buf *out)
 {
     const struct regions *regions = regions_current();
     struct strong_set set;
 
     read_set(regions, &set);
-    buf_printf(out, ",\"leaseSeconds\":%.3f,\"strongSet\":[", lease_s(regions));
+    buf_printf(out, ",\"leaseSeconds\":%.3f", lease_s(regions));
+    print_promises(out, regions);
+    buf_append_text(out, ",\"strongSet\":[");
     for (unsigned i = 0; i < set.count; i++) {
         const struct strong_member *member = &set.at[i];
         buf_append_text(out, i > 0 ? ",{\"region\":" : "{\"region\":");
@@ -158,12 +189,30 @@ static void print_census_metrics(struct buf *out)
               (double) census.log_trimmed);
 }
 
+static void print_promise_metrics(struct buf *out, const struct regions *regions)
+{
+    const struct topology *topology = &regions->topology;
+
+    if (topology->hub != regions->self)
+        return;
+    buf_append_text(out, "# HELP orrery_promise_seconds For how long a region has promised to "
+                         "follow this hub.\n# TYPE orrery_promise_seconds gauge\n");
+    for (unsigned i = 0; i < topology->region_count; i++) {
+        if (!is_asked(regions, &topology->regions[i]))
+            continue;
+        buf_append_text(out, "orrery_promise_seconds{region=");
+        buf_append_json_string(out, topology->regions[i].name);
+        buf_printf(out, "} %.3f\n", promise_s(regions, &topology->regions[i]));
+    }
+}
+
 static void print_lease_metrics(struct buf *out, const struct regions *regions)
 {
     struct strong_set set;
 
     print_one(out, "lease_seconds",
               "For how long this gateway may answer Strong and Bounded reads.", lease_s(regions));
+    print_promise_metrics(out, regions);
     read_set(regions, &set);
     if (set.count > 0)
         buf_append_text(out, "# HELP orrery_strong_set 1 for the state of each region.\n"

@@ -29,6 +29,17 @@ enum op_next epochs_read(struct op *op)
     return epochs_tell(&call_of(op)->service->store, op, read_told);
 }
 
+static void print_depths(struct buf *out)
+{
+    buf_append_text(out, ",\"database\":{");
+    for (unsigned pool = 0; pool < STORE_POOLS; pool++) {
+        struct store_depth depth = store_depth(pool);
+        buf_printf(out, "%s\"%s\":{\"waiting\":%" PRId64 ",\"inFlight\":%" PRId64 "}",
+                   pool > 0 ? "," : "", store_pool_name(pool), depth.waiting, depth.in_flight);
+    }
+    buf_append_char(out, '}');
+}
+
 static enum op_next read_told(struct op *op)
 {
     const struct regions *regions = regions_current();
@@ -48,6 +59,7 @@ static enum op_next read_told(struct op *op)
                schema_migrations_count, regions->accepted_epoch, regions->closed_for,
                regions->fenced_for);
     topology_print(&body, &regions->topology);
+    print_depths(&body);
     size_t before = body.len;
     buf_append_text(&body, ",\"arbiter\":");
     if (!arbiter_print(&body))

@@ -114,6 +114,16 @@ int64_t levels_horizon_ms(const struct topology *topology)
     return claimed_ms < horizon_ms ? claimed_ms : horizon_ms;
 }
 
+int64_t levels_promise_left_ms(const struct topology *topology, unsigned ordinal)
+{
+    int64_t now_ms = levels_now_ms();
+
+    pthread_mutex_lock(&lock);
+    int64_t until_ms = promises_until(&promises, topology, ordinal);
+    pthread_mutex_unlock(&lock);
+    return until_ms > now_ms ? until_ms - now_ms : 0;
+}
+
 void levels_leased(int64_t epoch, int64_t asked_ms, int64_t granted_ms, int64_t set_version)
 {
     pthread_mutex_lock(&lock);

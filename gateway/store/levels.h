@@ -39,6 +39,9 @@ void levels_promised(unsigned ordinal, int64_t epoch, int64_t asked_ms);
 /* The hub's horizon in the epoch of its topology; it ends with its right to act. */
 int64_t levels_horizon_ms(const struct topology *topology);
 
+/* Time left of what a region promised it there; 0: nothing. */
+int64_t levels_promise_left_ms(const struct topology *topology, unsigned ordinal);
+
 /* The hub leased reading to this region. */
 void levels_leased(int64_t epoch, int64_t asked_ms, int64_t granted_ms, int64_t set_version);
 

@@ -147,7 +147,7 @@ enum op_next store_read(struct store *store, struct op *op, const struct item_ke
         return OP_FAILED;
     }
     op->waiting_for = (void *) key;
-    list_append(&queue->ops, &op->place);
+    op_enqueue(op, &queue->ops, &store->reads.waiting);
     return op_wait(op, OP_WAITS_QUEUED, next);
 }
 
@@ -170,7 +170,7 @@ static void put_back(struct read_batch *batch)
             op_resume_with(op, &lost, 0);
         } else {
             op->waits = OP_WAITS_QUEUED;
-            list_prepend(&queue->ops, &op->place);
+            op_enqueue_first(op, &queue->ops, &batch->store->reads.waiting);
         }
     }
     free_batch(batch);
@@ -321,11 +321,12 @@ static struct read_batch *take_batch(struct store *store, struct read_queue *que
     batch->store = store;
     batch->container = queue->container;
     while (batch->count < keys_max) {
-        struct list *at = list_pop(&queue->ops);
-        if (at == NULL)
+        if (list_is_empty(&queue->ops))
             break;
-        batch->ops[batch->count] = list_entry(at, struct op, place);
-        batch->ops[batch->count++]->waits = OP_WAITS_READ;
+        struct op *op = list_entry(queue->ops.next, struct op, place);
+        op_dequeue(op);
+        op->waits = OP_WAITS_READ;
+        batch->ops[batch->count++] = op;
     }
     return batch;
 }

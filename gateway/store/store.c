@@ -5,6 +5,7 @@
 #include "store/writes.h"
 
 #include <assert.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -59,7 +60,7 @@ void store_refuse(struct op *op)
         .outcome = PGIO_ERROR, .sqlstate = "08001", .message = "no connection"};
 
     assert(op->waits == OP_WAITS_QUEUED);
-    list_remove(&op->place);
+    op_dequeue(op);
     op_resume_with(op, &away, 0);
 }
 
@@ -107,14 +108,14 @@ static void send_query(struct store *store, struct op *op, struct pgio *io)
 {
     struct store_run *run = op->waiting_for;
 
-    list_remove(&op->place);
+    op_dequeue(op);
     op->waits = run->effect == STORE_CHANGES ? OP_WAITS_WRITE : OP_WAITS_READ;
     store->queries_sent++;
     store_cancel_begin(store, run, io);
     if (!pgio_send(io, &run->call, &run->statement, &run->params, query_done)) {
         store_cancel_end(run);
         op->waits = OP_WAITS_QUEUED;
-        list_prepend(&store->query_queue, &op->place);
+        op_enqueue_first(op, &store->query_queue, &store->queries.waiting);
     }
 }
 
@@ -195,7 +196,7 @@ enum op_next store_run_send(struct store *store, struct store_run *run, op_step 
         return OP_FAILED;
     }
     op->waiting_for = run;
-    list_append(&store->query_queue, &op->place);
+    op_enqueue(op, &store->query_queue, &store->queries.waiting);
     return op_wait(op, OP_WAITS_QUEUED, next);
 }
 
@@ -236,6 +237,44 @@ bool store_check(struct op *op, enum store_effect effect)
 
 /* ---- the store ---- */
 
+static _Atomic int64_t waiting_total[STORE_POOLS], in_flight_total[STORE_POOLS];
+
+const char *store_pool_name(enum store_pool_name pool)
+{
+    static const char *const names[] = {"read", "write", "query"};
+
+    return names[pool];
+}
+
+struct store_depth store_depth(enum store_pool_name pool)
+{
+    return (struct store_depth){
+        .waiting = atomic_load_explicit(&waiting_total[pool], memory_order_relaxed),
+        .in_flight = atomic_load_explicit(&in_flight_total[pool], memory_order_relaxed)};
+}
+
+static void publish(struct store_pool *pool, enum store_pool_name name)
+{
+    struct store_depth now = {.waiting = pool->waiting};
+
+    for (unsigned i = 0; i < pool->count; i++)
+        now.in_flight += pool->connections[i].in_flight_count;
+    if (now.waiting != pool->published.waiting)
+        atomic_fetch_add_explicit(&waiting_total[name], now.waiting - pool->published.waiting,
+                                  memory_order_relaxed);
+    if (now.in_flight != pool->published.in_flight)
+        atomic_fetch_add_explicit(&in_flight_total[name], now.in_flight - pool->published.in_flight,
+                                  memory_order_relaxed);
+    pool->published = now;
+}
+
+static void publish_depths(struct store *store)
+{
+    publish(&store->reads, STORE_POOL_READ);
+    publish(&store->writes, STORE_POOL_WRITE);
+    publish(&store->queries, STORE_POOL_QUERY);
+}
+
 static int flush(struct loop_hook *hook)
 {
     struct store *store = container_of(hook, struct store, hook);
@@ -243,6 +282,7 @@ static int flush(struct loop_hook *hook)
     store_reads_flush(store);
     store_writes_flush(store);
     flush_queries(store);
+    publish_depths(store);
     return -1;
 }
 
@@ -311,6 +351,7 @@ void store_finish(struct store *store)
     finish_pool(&store->reads);
     finish_pool(&store->writes);
     finish_pool(&store->queries);
+    publish_depths(store);
     store_reads_destroy(store->read_queues);
     store_writes_destroy(store->write_queues);
     store->loop = NULL;

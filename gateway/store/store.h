@@ -25,10 +25,18 @@
 struct store_reads;
 struct store_writes;
 
+/* Of one pool. */
+struct store_depth {
+    int64_t waiting;   /* calls that have no connection yet */
+    int64_t in_flight; /* statements that PostgreSQL works on; many calls may share one */
+};
+
 struct store_pool {
     struct pgio connections[STORE_POOL_MAX];
     unsigned count;
     int64_t down_since_ms; /* monotonic; 0 while one connection is ready */
+    unsigned waiting;
+    struct store_depth published;
 };
 
 struct store {
@@ -61,6 +69,11 @@ void store_finish(struct store *store);
 
 /* Is a connection of every pool ready? */
 bool store_is_ready(const struct store *store);
+
+/* Of all loops of the process, as each one told when it went to sleep. Any thread. */
+enum store_pool_name { STORE_POOL_READ, STORE_POOL_WRITE, STORE_POOL_QUERY, STORE_POOLS };
+const char *store_pool_name(enum store_pool_name pool);
+struct store_depth store_depth(enum store_pool_name pool);
 
 /* Anything queued or in flight? */
 bool store_is_idle(const struct store *store);

@@ -145,7 +145,7 @@ enum op_next store_write(struct store *store, struct op *op, struct write *write
     }
     write->op = op;
     op->waiting_for = write;
-    list_append(&queue->ops, &op->place);
+    op_enqueue(op, &queue->ops, &store->writes.waiting);
     if (queue->batch == NULL)
         activate(store->write_queues, queue);
     return op_wait(op, OP_WAITS_QUEUED, next);
@@ -223,7 +223,7 @@ static void fill_batch(struct write_batch *batch, struct write_queue *queue)
         for (unsigned i = 0; i < write->count; i++)
             see(&seen, hash_item(&write->operations[i]));
         bytes += more;
-        list_remove(at);
+        op_dequeue(op);
         batch->writes[batch->count++] = write;
         batch->operations += write->count;
         if (write->travels_alone)
@@ -449,7 +449,7 @@ static void take_apart(struct write_batch *batch, struct write_queue *queue)
             continue;
         }
         write->op->waits = OP_WAITS_QUEUED;
-        list_prepend(&queue->ops, &write->op->place);
+        op_enqueue_first(write->op, &queue->ops, &batch->store->writes.waiting);
     }
     batch->count = 0;
 }

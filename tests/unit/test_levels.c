@@ -93,6 +93,24 @@ static void a_promise_of_an_earlier_epoch_does_not_replace_a_later_one(void **st
     assert_true(promises_horizon(&promises, &topology) == INT64_MIN);
 }
 
+/* What is told of a promise is what the horizon makes of it. */
+static void each_promise_is_told_while_it_counts(void **state)
+{
+    struct topology topology = make_topology(3);
+    struct promises promises = {0};
+
+    (void) state;
+    promises_take(&promises, &rules, 2, EPOCH, 1000);
+    promises_take(&promises, &rules, 3, EPOCH - 256, 9000);
+    promises_take(&promises, &rules, 7, EPOCH, 9000);
+    assert_true(promises_until(&promises, &topology, 1) == INT64_MIN);
+    assert_int_equal(promises_until(&promises, &topology, 2), 1000 + lease_asker_ms(&rules));
+    assert_true(promises_until(&promises, &topology, 3) == INT64_MIN); /* of another epoch */
+    assert_true(promises_until(&promises, &topology, 7) == INT64_MIN); /* no region of it */
+    topology.regions[1].state = REGION_JOINING;
+    assert_true(promises_until(&promises, &topology, 2) == INT64_MIN);
+}
+
 /* Rule 3.3: without the cap a hub and a reader that are cut off together go on after a takeover. */
 static void a_read_lease_ends_before_the_hub_s_horizon(void **state)
 {
@@ -455,6 +473,7 @@ int main(void)
         cmocka_unit_test(a_promise_counts_from_the_question),
         cmocka_unit_test(the_horizon_is_a_majority_s),
         cmocka_unit_test(a_promise_of_an_earlier_epoch_does_not_replace_a_later_one),
+        cmocka_unit_test(each_promise_is_told_while_it_counts),
         cmocka_unit_test(a_read_lease_ends_before_the_hub_s_horizon),
         cmocka_unit_test(a_read_lease_is_of_one_epoch_and_counts_from_the_question),
         cmocka_unit_test(a_silent_region_leaves_after_its_leases_have_run_out),

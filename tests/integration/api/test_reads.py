@@ -57,6 +57,7 @@ def meeting(own, asked, before):
             client = own.client()
             assert client.get("/alive", sign=False).status == 200  # so the loop has seen what was sent before
             client.close()
+            assert depths(own)["read"] == (len(asked), 2)
         yield waiting
         for raw in held:
             assert raw.answer().status == 200
@@ -77,6 +78,18 @@ def counters(own):
     return [int(re.search(rf"^orrery_{name}_total(?:{{.*}})? (\d+)", text, re.M)[1]) for name in ("read_batches", "read_keys")]
 
 
+def depths(own):
+    """By pool: calls that wait, statements in flight. /metrics and /status say the same."""
+    client = own.client()
+    text = client.get("/metrics", sign=False).body.decode()
+    told = client.get("/status", sign=False).json["database"]
+    client.close()
+    found = {name: tuple(int(re.search(rf'^orrery_pool_{what}{{pool="{name}"}} (\d+)$', text, re.M)[1]) for what in ("waiting", "in_flight"))
+             for name in ("read", "write", "query")}
+    assert {name: (pool["waiting"], pool["inFlight"]) for name, pool in told.items()} == found
+    return found
+
+
 def test_reads_of_many_containers_share_a_group(own, tables, postgres):
     """Keys that are there and keys that are not, of three containers: each answer belongs to its question."""
     asked = [(name, item) for item in ("i", "none", "i") for name in CONTAINERS]
@@ -87,6 +100,7 @@ def test_reads_of_many_containers_share_a_group(own, tables, postgres):
             assert answer.status == (200 if item == "i" else 404), answer
             assert item != "i" or answer.json["of"] == name
             assert item != "i" or answer.header("x-ms-session-token")
+    assert depths(own)["read"] == (0, 0)
     now_batches, now_keys = counters(own)
     assert now_keys - keys == len(asked) + 2
     assert now_batches - batches <= 2 + len(CONTAINERS) * 2  # the two that were held up, and at most two groups

@@ -201,13 +201,15 @@ def test_who_looks_sees_how_the_regions_stand(strong, table):
     def unwell():
         found = metrics(strong.region(1))
         set_ = {name: value for name, value in found.items() if name.startswith("orrery_strong_set")}
-        is_well = (found.get(heard) == 1 and found[lag] < 3 and found["orrery_lease_seconds"] > 0 and found["orrery_epoch"] == 257
+        promised = [found.get(f'orrery_promise_seconds{{region="{name}"}}', 0) for name in ("East US", "North Europe")]
+        is_well = (found.get(heard) == 1 and all(0 < left <= LEASE_MS / 1000 for left in promised) and found[lag] < 3 and found["orrery_lease_seconds"] > 0 and found["orrery_epoch"] == 257
                    and set_ == {f'orrery_strong_set{{region="{name}",state="in"}}': 1 for name in ("East US", "North Europe")})
         return None if is_well else f"{found}"
     wait_for(unwell, 60)
     told = strong.region(2).gateways[0].status()["replication"]
     assert 0 < told["leaseSeconds"] <= LEASE_MS / 1000 and told["strongSet"] == [] and told["epoch"] == 257, told
     assert {peer["region"] for peer in told["peers"]} == {"West US", "North Europe"}, told
+    assert told["promises"] == [], "it is not the hub"
 
     def miscounted():
         whole, trimmed = strong.region(1).sql("select sum(head - horizon)::int, sum(horizon)::int from orrery.log_state")[0]
@@ -215,11 +217,13 @@ def test_who_looks_sees_how_the_regions_stand(strong, table):
         counted = found.get("orrery_log_entries"), found.get("orrery_log_trimmed_entries"), found.get("orrery_conflicts")
         return None if counted == (whole, trimmed, 0) and whole > 0 else f"{counted}, not {whole, trimmed}"
     wait_for(miscounted, 60)
-    watch(strong, ["North Europe in", "-> West US", "conflicts: 0", "leases: "])
+    watch(strong, ["North Europe in", "-> West US", "conflicts: 0", "leases: ", "; promised by East US ", "to PostgreSQL: read 0 waiting "])
 
     strong.isolate(3)
     wait_for(lambda: None if (now := metrics(strong.region(1)))[lag] > 4 and now[heard] == 0 else f"{now[lag]}", 60)
-    watch(strong, ["North Europe out", "0? "])
+    watch(strong, ["North Europe out", "0? ", ", North Europe 0.000 s"])
+    told = {one["region"]: one["secondsLeft"] for one in strong.region(1).gateways[0].status()["replication"]["promises"]}
+    assert told.keys() == {"East US", "North Europe"} and told["East US"] > 0 == told["North Europe"], told
     strong.heal()
     wait_joined(strong)
     wait_for(unwell, 60)
