@@ -489,15 +489,24 @@ static bool queue_before(struct pgio *io, struct pgio_call *call, const char *sq
     return PQsendQueryParams(io->conn, sql, 0, NULL, NULL, NULL, NULL, 1) == 1;
 }
 
+#define PLANNING(mode, others)                                  \
+    "select set_config('plan_cache_mode', '" mode "', false), " \
+    "set_config('enable_seqscan', '" others "', false), "       \
+    "set_config('enable_hashjoin', '" others "', false), "      \
+    "set_config('enable_mergejoin', '" others "', false), "     \
+    "set_config('enable_bitmapscan', '" others "', false)"
+
 static bool queue_planning(struct pgio *io, struct pgio_call *call, enum pgio_planning wanted)
 {
+    static const char *const sql[] = {[PGIO_PLANS_AS_SET_UP] = PLANNING("auto", "on"),
+                                      [PGIO_PLANS_ANEW] = PLANNING("force_custom_plan", "on"),
+                                      [PGIO_PLANS_POINT] = PLANNING("force_generic_plan", "off")};
+
     if (io->planning == wanted)
         return true;
     io->planning = wanted;
     call->is_switching = true;
-    return queue_before(io, call,
-                        wanted == PGIO_PLANS_ANEW ? "set plan_cache_mode = force_custom_plan"
-                                                  : "reset plan_cache_mode");
+    return queue_before(io, call, sql[wanted]);
 }
 
 static void statement_name(char name[24], uint64_t key)
@@ -566,7 +575,7 @@ static bool queue_statement(struct pgio *io, struct pgio_call *call,
                                  arguments->values, arguments->lengths, arguments->formats, 1) == 1;
     if (made_len > 0 && !queue_made(io, call, slice_make(statement->sql, made_len)))
         return false;
-    if (!queue_planning(io, call, made_len > 0 ? PGIO_PLANS_ANEW : PGIO_PLANS_AS_SET_UP))
+    if (!queue_planning(io, call, made_len > 0 ? PGIO_PLANS_ANEW : statement->planning))
         return false;
     statement_name(name, call->key);
     call->is_preparing = !pgio_is_prepared(io, call->key);

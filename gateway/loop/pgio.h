@@ -52,6 +52,14 @@ int32_t pgio_int4(const struct pgio_result *result, int row, int column);
 int16_t pgio_int2(const struct pgio_result *result, int row, int column);
 bool pgio_bool(const struct pgio_result *result, int row, int column);
 
+/* How statements are planned. A connection goes over from one way to another when it must. */
+enum pgio_planning {
+    PGIO_PLANS_AS_SET_UP,
+    PGIO_PLANS_ANEW,  /* for the values of each call; of statements that were made of a query */
+    PGIO_PLANS_POINT, /* once for all values, by indexes: of a fixed statement about few rows */
+    PGIO_PLANS_UNKNOWN
+};
+
 /*
  * A statement. key is unique per text in the process; the same key always has the same text.
  * Statements of one container share a text but for its number, so their key holds the number.
@@ -64,6 +72,9 @@ struct pgio_statement {
      * statement_timeout. The connection's setup_sql must hold PGIO_PREPARE_LIMIT.
      */
     int limit_ms;
+    /* POINT or AS_SET_UP, where it has a key. POINT is for connections whose setup_sql leaves
+     * plans to PostgreSQL's defaults. */
+    enum pgio_planning planning;
 };
 
 #define PGIO_LIMIT_NAME "orrery_limit"
@@ -97,13 +108,6 @@ enum pgio_state {
     PGIO_SETUP,
     PGIO_READY,
     PGIO_BROKEN /* given up; the loop's next turn ends its calls and connects again */
-};
-
-/* What the session's plan_cache_mode is. */
-enum pgio_planning {
-    PGIO_PLANS_AS_SET_UP,
-    PGIO_PLANS_ANEW, /* for the values of each call */
-    PGIO_PLANS_UNKNOWN
 };
 
 /* Statements made of queries that a connection keeps; longer ones it does not. */

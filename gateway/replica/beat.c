@@ -165,6 +165,7 @@ static enum op_next look_begin(struct op *op)
     struct beats *beats = container_of(op, struct beats, look);
     struct pgio_statement statement = {
         .key = store_statement_key(STATEMENT_LEVELS_LOOK, 0),
+        .planning = PGIO_PLANS_POINT,
         .sql =
             "select range_id, committed, head, committed_head, since from orrery.levels_look($1)"};
     struct pgparams params = {0};
@@ -216,6 +217,7 @@ static enum op_next set_ask(struct op *op)
     struct beats *beats = container_of(op, struct beats, look);
     struct pgio_statement statement = {
         .key = store_statement_key(STATEMENT_STRONG_LOOK, 0),
+        .planning = PGIO_PLANS_POINT,
         .sql = "select epoch, majority, region, state, version, silent_ms, has_goal, has_what_was "
                "from orrery.strong_look()"};
     struct pgparams params = {0};

@@ -52,6 +52,7 @@ static enum op_next tell_definitions(struct op *op)
     const struct regions *regions = regions_current();
     const struct topology *topology = &regions->topology;
     struct pgio_statement statement = {.key = store_statement_key(STATEMENT_DEFINITIONS, 0),
+                                       .planning = PGIO_PLANS_POINT,
                                        .sql =
                                            "select vector from orrery.ranges where range_id = $1"};
     struct pgparams params = {0};
@@ -82,7 +83,8 @@ static enum op_next definitions_told(struct op *op)
 enum op_next levels_beat(struct op *op)
 {
     struct call *call = call_of(op);
-    struct pgio_statement statement = {.key = store_statement_key(STATEMENT_BEAT, 0)};
+    struct pgio_statement statement = {.key = store_statement_key(STATEMENT_BEAT, 0),
+                                       .planning = PGIO_PLANS_POINT};
     struct pgparams params = {0};
 
     if (!op_alloc_self(op, sizeof(struct beat)))
@@ -124,6 +126,7 @@ static enum op_next grant_noted(struct op *op)
 {
     struct beat *self = op_self(op, struct beat);
     struct pgio_statement statement = {.key = store_statement_key(STATEMENT_BEAT_NEEDS, 0),
+                                       .planning = PGIO_PLANS_POINT,
                                        .sql =
                                            "select is_in, set_version, range_id, committed, head "
                                            "from orrery.beat_needs($1::smallint, $2, $3)"};

@@ -223,6 +223,7 @@ static enum op_next wait_answer(struct op *op)
 static enum op_next look(struct op *op)
 {
     struct pgio_statement statement = {.key = store_statement_key(STATEMENT_DEFINITIONS, 0),
+                                       .planning = PGIO_PLANS_POINT,
                                        .sql =
                                            "select vector from orrery.ranges where range_id = $1"};
     struct pgparams params = {0};

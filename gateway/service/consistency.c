@@ -482,6 +482,7 @@ static enum op_next admit_ask(struct op *op)
     struct call *call = call_of(op);
     struct pgio_statement statement = {
         .key = store_statement_key(STATEMENT_RANGE_STATE, 0),
+        .planning = PGIO_PLANS_POINT,
         .sql = "select epoch, vector from orrery.ranges where range_id = $1"};
     struct pgparams params = {0};
 

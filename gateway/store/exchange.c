@@ -102,6 +102,15 @@ static struct pgio_statement statement(enum store_statement number, const char *
     return (struct pgio_statement){.key = store_statement_key(number, 0), .sql = sql};
 }
 
+/* At the source these are all that stands between a write and its way to another region. */
+static struct pgio_statement point(enum store_statement number, const char *sql)
+{
+    struct pgio_statement made = statement(number, sql);
+
+    made.planning = PGIO_PLANS_POINT;
+    return made;
+}
+
 /* A vector as the text of a bigint[]. */
 static void print_vector(struct buf *text, const int64_t *vector, unsigned count)
 {
@@ -161,7 +170,7 @@ static bool put_wants(struct pgparams *params, const struct stream_request *requ
 enum op_next exchange_note(struct store *store, struct op *op, const struct stream_request *request,
                            struct stream_reader wants, bool moves_committed, op_step *next)
 {
-    struct pgio_statement note = statement(STATEMENT_EXCHANGE_NOTE, note_sql);
+    struct pgio_statement note = point(STATEMENT_EXCHANGE_NOTE, note_sql);
     struct pgparams params = {0};
 
     pgparams_int4(&params, (int32_t) request->hello.ordinal);
@@ -193,7 +202,7 @@ enum op_next exchange_find(struct store *store, struct op *op, const struct stre
                            struct stream_reader wants, enum exchange_what what, unsigned limit,
                            op_step *next)
 {
-    struct pgio_statement find = statement(STATEMENT_EXCHANGE_FIND, find_sql);
+    struct pgio_statement find = point(STATEMENT_EXCHANGE_FIND, find_sql);
     struct pgparams params = {0};
 
     pgparams_int4(&params, (int32_t) request->hello.ordinal);
@@ -268,7 +277,8 @@ enum op_next exchange_fetch(struct store *store, struct op *op, unsigned region,
     struct pgio_statement fetch = {
         .key = store_statement_key(
             is_copy ? STATEMENT_EXCHANGE_FETCH_COPY : STATEMENT_EXCHANGE_FETCH, container),
-        .sql = sql};
+        .sql = sql,
+        .planning = PGIO_PLANS_POINT};
     pgparams_array_begin(&params, PG_INT8_ARRAY);
     for (unsigned i = 0; i < count; i++)
         pgparams_add_int8(&params, found[i].part.range_id);
@@ -579,7 +589,7 @@ struct pgio_statement claim_take(struct pgparams *params, const char *what, int6
     pgparams_text(params, slice_from_text(what));
     pgparams_int8(params, holder);
     pgparams_int4(params, for_ms);
-    return statement(STATEMENT_CLAIM_TAKE, "select orrery.claim_take($1, $2, $3)");
+    return point(STATEMENT_CLAIM_TAKE, "select orrery.claim_take($1, $2, $3)");
 }
 
 struct pgio_statement claim_drop(struct pgparams *params, const char *what, int64_t holder)
