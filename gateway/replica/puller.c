@@ -468,7 +468,7 @@ static void learned(struct pgio_call *call, struct pgio_result *result)
 
     if (result->outcome == PGIO_ROWS) {
         for (uint32_t i = 0; i < pulled->head.count; i++)
-            progress_note(pulled->parts[i].range_id);
+            progress_committed(pulled->parts[i].range_id);
     } else {
         pulled->source->puller->loaded_ms = 0; /* see what the database knows */
     }

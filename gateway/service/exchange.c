@@ -25,7 +25,8 @@
 #include "base/banned.h"
 
 #define HOLD_MS 1000
-/* Other gateways of this region write too, and say nothing here. */
+/* Other gateways of this region write too, and say nothing here. And what another region wrote may
+ * have to come by way of this one: that is found so, too. */
 #define LOOK_AGAIN_MS 100
 #define ANSWER_RANGES_MAX 256
 #define ANSWER_BYTES (3u << 20)
@@ -145,6 +146,11 @@ static enum op_next answer(struct op *op)
     return reply_take_body(&call->reply, &message, &op->fault) ? OP_DONE : OP_FAILED;
 }
 
+static int64_t awaited(const struct pull *self)
+{
+    return (self->request.flags & STREAM_IS_WATCH) != 0 ? PROGRESS_COMMITTED : PROGRESS_WRITTEN;
+}
+
 static enum op_next pull_look(struct op *op)
 {
     struct pull *self = op_self(op, struct pull);
@@ -154,7 +160,7 @@ static enum op_next pull_look(struct op *op)
     enum exchange_what what = (self->request.flags & STREAM_IS_WATCH) != 0 ? EXCHANGE_COMMITTED
                               : self->is_last_look                         ? EXCHANGE_ALL
                                                                            : EXCHANGE_ENTRIES;
-    self->mark = progress_mark(PROGRESS_ANY);
+    self->mark = progress_mark(awaited(self));
     return exchange_find(&call_of(op)->service->store, op, &self->request, self->wants, what,
                          ANSWER_RANGES_MAX, pull_found);
 }
@@ -188,7 +194,7 @@ static enum op_next pull_found(struct op *op)
         self->is_last_look = true;
         return op_again(op, pull_look);
     }
-    return progress_wait_since(op, PROGRESS_ANY, self->mark,
+    return progress_wait_since(op, awaited(self), self->mark,
                                left_ms < LOOK_AGAIN_MS ? left_ms : LOOK_AGAIN_MS, pull_look);
 }
 

@@ -308,7 +308,7 @@ static enum op_next delete_done(struct op *op)
         return call_resolve_again(op, delete_aim);
     if (!store_check(op, STORE_CHANGES))
         return OP_FAILED;
-    progress_note(target->key.range_id);
+    progress_written(target->key.range_id);
     if (pgio_int2(op->result, 0, 0) == 410)
         return call_resolve_again(op, delete_aim);
     if (pgio_int2(op->result, 0, 0) == 403)

@@ -221,7 +221,7 @@ void levels_committed(int64_t range_id, const int64_t *vector, size_t len)
     bool has_grown = range != NULL && raise(&range->committed, vector, len);
     pthread_mutex_unlock(&lock);
     if (has_grown)
-        progress_note(range_id);
+        progress_committed(range_id);
 }
 
 void levels_take_committed(const struct pgio_result *result)

@@ -408,7 +408,7 @@ bool metadata_written(struct op *op, struct write *write)
     if (!store_check(op, STORE_CHANGES))
         return false;
     assert(pgio_row_count(op->result) == (int) write->count);
-    progress_note(0); /* other regions wait for it */
+    progress_written(0);
     for (unsigned i = 0; i < write->count; i++)
         store_write_result(op->result, (int) i, write, &write->operations[i]);
     return write->operations[0].status != 403 || store_fault_read_only(&op->fault);

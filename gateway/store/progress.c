@@ -27,12 +27,12 @@ struct slot {
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards the lists */
-static struct slot slots[SLOTS + 1];                     /* the last: PROGRESS_ANY */
+static struct slot slots[SLOTS + 3];                     /* the last: in place of ranges */
 
 static struct slot *slot_of(int64_t range_id)
 {
-    if (range_id == PROGRESS_ANY)
-        return &slots[SLOTS];
+    if (range_id < 0)
+        return &slots[SLOTS - 1 - range_id];
     return &slots[((uint64_t) range_id * 0x9e3779b97f4a7c15ULL) >> 56];
 }
 
@@ -59,8 +59,10 @@ static void time_over(struct loop_timer *timer)
     op_resume(waiter->op);
 }
 
-static void wake(struct slot *slot, int64_t range_id)
+void progress_note(int64_t range_id)
 {
+    struct slot *slot = slot_of(range_id);
+
     atomic_fetch_add(&slot->moves, 1);
     if (atomic_load(&slot->waiters) == 0)
         return;
@@ -68,7 +70,7 @@ static void wake(struct slot *slot, int64_t range_id)
     list_for_each_safe(at, &slot->list)
     {
         struct waiter *waiter = list_entry(at, struct waiter, place);
-        if (waiter->range_id != PROGRESS_ANY && waiter->range_id != range_id)
+        if (waiter->range_id != range_id)
             continue;
         list_remove(at);
         atomic_fetch_sub(&slot->waiters, 1);
@@ -77,11 +79,16 @@ static void wake(struct slot *slot, int64_t range_id)
     pthread_mutex_unlock(&lock);
 }
 
-void progress_note(int64_t range_id)
+void progress_written(int64_t range_id)
 {
-    wake(slot_of(range_id), range_id);
-    if (range_id >= 0)
-        wake(&slots[SLOTS], range_id);
+    progress_note(range_id);
+    progress_note(PROGRESS_WRITTEN);
+}
+
+void progress_committed(int64_t range_id)
+{
+    progress_note(range_id);
+    progress_note(PROGRESS_COMMITTED);
 }
 
 uint64_t progress_mark(int64_t range_id)

@@ -13,15 +13,23 @@
 
 #include <stdint.h>
 
-/* In place of a range: whichever. */
-#define PROGRESS_ANY (-1)
-/* In place of a range: the hub said how far its definitions are, or did not. It is none of ANY. */
-#define PROGRESS_DEFINITIONS (-2)
+/* In place of a range, for those who wait in the name of another region: */
+#define PROGRESS_WRITTEN (-1)   /* something was written here, in whichever range */
+#define PROGRESS_COMMITTED (-2) /* of whichever range more is known to be committed */
+/* In place of a range: the hub said how far its definitions are, or did not. */
+#define PROGRESS_DEFINITIONS (-3)
 
-/* The range moved. Any thread. */
+/* The range moved. Any thread. What came from another region is not news for the others, who ask
+ * that region themselves. */
 void progress_note(int64_t range_id);
 
-/* To be taken before one looks at the range (or at PROGRESS_ANY). */
+/* It moved, since it was written here. */
+void progress_written(int64_t range_id);
+
+/* More of it is committed. */
+void progress_committed(int64_t range_id);
+
+/* To be taken before one looks at the range (or at what stands in its place). */
 uint64_t progress_mark(int64_t range_id);
 
 /*

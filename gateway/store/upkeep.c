@@ -201,7 +201,7 @@ static enum op_next job_done(struct op *op)
     if (count >= most)
         self->upkeep->has_more = true;
     if (count > 0 && job->kind == JOB_CLASHES)
-        progress_note(job->id); /* other regions wait for it */
+        progress_written(job->id);
     self->next++;
     return op_again(op, job_begin);
 }

@@ -496,7 +496,7 @@ static void batch_done(struct pgio_call *call, struct pgio_result *result)
     if (result->outcome == PGIO_ROWS) {
         testpoint("write-committed");
         take_results(batch, result);
-        progress_note(queue->range_id); /* other regions wait for it */
+        progress_written(queue->range_id);
     }
     bool is_refused =
         batch->count > 1 &&

@@ -82,20 +82,26 @@ static void turn_until(int wanted)
 
 static void a_note_wakes_those_who_wait_for_its_range(void **state)
 {
-    struct wait one = {0}, other = {0}, any = {0};
+    struct wait one = {0}, other = {0}, same = {0}, written = {0}, committed = {0};
 
     (void) state;
     start(&one, 4096, LONG_MS);
     start(&other, 8192, LONG_MS);
-    start(&any, PROGRESS_ANY, LONG_MS);
+    start(&written, PROGRESS_WRITTEN, LONG_MS);
+    start(&committed, PROGRESS_COMMITTED, LONG_MS);
     progress_note(4096);
-    turn_until(2);
+    turn_until(1);
     assert_int_equal(one.woken, 1);
-    assert_int_equal(any.woken, 1);
-    assert_int_equal(other.woken, 0);
-    progress_note(8192);
+    start(&same, 4096, LONG_MS);
+    progress_written(4096);
     turn_until(3);
+    assert_int_equal(same.woken, 1);
+    assert_int_equal(written.woken, 1);
+    assert_int_equal(other.woken + committed.woken, 0);
+    progress_committed(8192);
+    turn_until(5);
     assert_int_equal(other.woken, 1);
+    assert_int_equal(committed.woken, 1);
 }
 
 static void without_a_note_a_wait_ends_in_time(void **state)
