@@ -485,8 +485,8 @@ static bool has_unknown(const struct pulled *pulled)
     return false;
 }
 
-/* Before the entries of the answer are applied, since the greater numbers do no harm: what is not
- * applied here yet is not read here. False when nothing is new, or it cannot be stored now. */
+/* Greater numbers than those of what is applied here do no harm: that is not read here yet. False
+ * when nothing is new, or it cannot be stored now. */
 static bool learn(struct pulled *pulled)
 {
     struct puller *puller = pulled->source->puller;
@@ -550,29 +550,56 @@ static void take_answer(struct source *source, struct slice message)
     source->pulled_count++;
     if (pulled->head.count > 0)
         testpoint("ship-received");
-    if (learn(pulled))
-        pulled->pieces_running++;
     if (source->pulled_count == 1)
         pieces_begin(pulled);
+}
+
+static bool has_entries(const struct pulled *pulled)
+{
+    for (uint32_t i = 0; i < pulled->head.count; i++) {
+        if (pulled->parts[i].count > 0)
+            return true;
+    }
+    return false;
+}
+
+/*
+ * Of an answer that has come to its end. It would lock the ranges that the entries are for: it
+ * comes after them, and not with each answer while there are many, since the next one says it
+ * again. Where somebody waits for what is committed there is the watch.
+ */
+static void learn_after(struct pulled *pulled)
+{
+    struct source *source = pulled->source;
+    int64_t now_ms = source->puller->loop->now_ms;
+    bool is_due = !has_entries(pulled) || now_ms - source->learned_ms >= TICK_MS;
+
+    pulled->only_learns = true;
+    if (!is_due || !learn(pulled)) {
+        pulled_destroy(pulled);
+        return;
+    }
+    source->learned_ms = now_ms;
+    pulled->pieces_running++;
 }
 
 void puller_answer_ended(struct pulled *pulled)
 {
     struct source *source = pulled->source;
 
-    if (pulled->is_watched) {
+    if (pulled->only_learns) {
         pulled_destroy(pulled);
         return;
     }
     list_remove(&pulled->place);
     source->pulled_count--;
-    pulled_destroy(pulled);
     if (!list_is_empty(&source->pulled))
         pieces_begin(list_entry(source->pulled.next, struct pulled, place));
     else
         source->level_ms = source->puller->loop->now_ms;
     for (unsigned i = 0; i < PULLER_SOURCES_MAX; i++)
         source_continue(&source->puller->sources[i]);
+    learn_after(pulled);
 }
 
 /* ---- asking ---- */
@@ -698,7 +725,7 @@ static enum op_next watch_answered(struct op *op)
         source->tells_all = true;
         return OP_DONE;
     }
-    pulled->is_watched = true;
+    pulled->only_learns = true;
     pulled->pieces_begun = pulled->head.count;
     if (!has_unknown(pulled)) {
         source->watch_after_ms = 0;

@@ -69,7 +69,7 @@ struct pulled {
     struct stream_part *parts;
     uint64_t asked; /* number of the request */
     unsigned pieces_begun, pieces_running;
-    bool is_watched; /* of a watch: nothing to be applied, not in source->pulled */
+    bool only_learns; /* nothing to be applied, or no longer: not in source->pulled */
 };
 
 struct source {
@@ -89,6 +89,7 @@ struct source {
     unsigned failures;
     int64_t answered_ms; /* when it last answered; 0: not yet */
     int64_t level_ms;    /* when nothing of it was missing here */
+    int64_t learned_ms;  /* when what it says to be committed was stored last */
     int64_t lag_entries;
     uint64_t requests, answers, bytes, entries;
     char complaint[REPLICA_REASON_BYTES]; /* what is wrong with it; "" for nothing */
