@@ -248,13 +248,17 @@ def test_gateways_that_are_killed_lose_nothing(two, who):
                     n += 1
             except (OSError, AssertionError):
                 time.sleep(0.05)
+    def more(count):
+        enough = len(written) + count
+        wait_for(lambda: None if len(written) >= enough else f"{len(written)} writes, not {enough}", 60)
     writer = threading.Thread(target=write)
     writer.start()
     try:
         for _ in range(3):
-            time.sleep(1)
+            more(34)
             two.region(who).gateways[0].kill9()
             two.region(who).restart()
+        more(1)
     finally:
         stop.set()
         writer.join()
