@@ -66,12 +66,12 @@ begin
 end
 $$;
 
--- Does a region that has the vector acked lack anything of ours, its own entries apart?
-create function orrery.is_behind(p_region smallint, vector bigint[], acked bigint[]) returns boolean
+-- Does a region that has the vector acked lack anything of ours, its own entries and those of p_declined apart?
+create function orrery.is_behind(p_region smallint, vector bigint[], acked bigint[], p_declined bigint[] default '{}') returns boolean
 language plpgsql immutable parallel safe as $$
 begin
     for o in 1 .. coalesce(cardinality(vector), 0) loop
-        if o <> p_region and vector[o] > coalesce(acked[o], 0) then
+        if o <> p_region and vector[o] > coalesce(acked[o], 0) and o <> all (p_declined) then
             return true;
         end if;
     end loop;
@@ -172,21 +172,23 @@ $$;
 
 -- Ranges with entries that a region lacks, and those of which more is committed than it knows: where to begin, and what to say of them.
 -- p_what: 0 both; 1 both when there are entries, otherwise none, so that a busy range does not hide what is committed of the others;
--- 2 what is committed alone. p_received: how far the region has our log already, beyond what it has applied; those at the end of all
+-- 2 what is committed alone; 3 as 1, but when there are no entries, those of p_declined that the region lacks: their ranges, with
+-- has_entries false. p_declined: origins that the region hears itself, whose entries are no reason to tell it anything. p_received: how far the region has our log already, beyond what it has applied; those at the end of all
 -- numbers are not wanted now. First comes range 0, then those after p_after, so that all have their turn.
 create function orrery.exchange_find(p_region smallint, p_range bigint[], p_received bigint[], p_after bigint, p_limit integer,
-                                     p_what smallint)
+                                     p_what smallint, p_declined bigint[] default '{}')
 returns table (range_id bigint, "from" bigint, head bigint, vector bigint[], committed bigint[], acked bigint[],
-               needs_origin smallint, needs_lsn bigint)
+               needs_origin smallint, needs_lsn bigint, has_entries boolean)
 language plpgsql stable set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
 begin
     return query
-    select y.range_id, y.at, y.head, y.vector, y.committed, y.acked, coalesce(c.origin, 0)::smallint, coalesce(c.lsn, 0)
+    select y.range_id, y.at, y.head, y.vector, y.committed, y.acked, coalesce(c.origin, 0)::smallint, coalesce(c.lsn, 0),
+           y.has_entries or y.is_copy
     from (
         select g.range_id, g.container, f.at, case when k.is_copy then orrery.copy_base() + h.seq else g.seq end as head,
                case when k.is_copy then h.vector else g.vector end as vector, g.committed, coalesce(p.acked, '{}') as acked,
-               w.has_entries, bool_or(w.has_entries) over () as is_worth_it
+               w.has_entries, w.has_news, w.has_declined, k.is_copy, bool_or(w.has_entries) over () as is_worth_it
         from orrery.ranges g
         left join orrery.peers p on p.region = p_region and p.range_id = g.range_id
         left join unnest(p_range, p_received) x(range_id, received) on x.range_id = g.range_id
@@ -199,18 +201,22 @@ begin
                         else greatest(coalesce(p.seq, 0), coalesce(x.received, 0)) end as at) f
         cross join lateral (
             select p_what <> 2 and case when k.is_copy then orrery.copy_base() + h.seq > f.at
-                                        else g.seq > f.at and orrery.is_behind(p_region, g.vector, p.acked) end as has_entries,
+                                        else g.seq > f.at and orrery.is_behind(p_region, g.vector, p.acked, p_declined) end
+                   as has_entries,
+                   p_what = 3 and not k.is_copy and g.seq > f.at and orrery.is_behind(p_region, g.vector, p.acked) as has_declined,
                    p.range_id is not null and not orrery.vector_covers(p.committed, g.committed)
                    and coalesce(x.received, 0) < 9223372036854775807 as has_news) w
         where g.state <> 'dropped'
           and not (k.is_copy and not exists (
               select from orrery.ranges m join orrery.range_epochs e on e.range_id = m.range_id and e.epoch = m.epoch and e.hub = m.origin
               where m.range_id = 0))
-          and (w.has_entries or w.has_news)) y
+          and (w.has_entries or w.has_news or w.has_declined)) y
     left join lateral (select i.origin, i.lsn from orrery.items_0 i
                        where i.range_id = 0 and i.rid = y.container and not i.deleted
                        and i.pk >= 'colls/' and i.pk < 'colls0' limit 1) c on true
-    where p_what <> 1 or y.is_worth_it
+    where case p_what when 1 then y.is_worth_it
+                      when 3 then y.is_worth_it and (y.has_entries or y.has_news) or not y.is_worth_it and y.has_declined
+                      else true end
     order by y.range_id <> 0, y.range_id <= p_after, y.range_id limit p_limit;
 end
 $$;

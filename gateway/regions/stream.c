@@ -202,6 +202,8 @@ void stream_put_request(struct buf *payload, const struct stream_request *reques
 {
     put_hello(payload, &request->hello);
     put8(payload, request->flags);
+    put8(payload, (unsigned) request->declined.len);
+    buf_append_slice(payload, request->declined);
     put64(payload, request->after);
     put32(payload, request->count);
 }
@@ -209,7 +211,7 @@ void stream_put_request(struct buf *payload, const struct stream_request *reques
 void stream_set_want_count(struct buf *payload, const struct stream_request *request,
                            uint32_t count)
 {
-    set32(payload, hello_bytes(&request->hello) + 1 + 8, count);
+    set32(payload, hello_bytes(&request->hello) + 1 + 1 + request->declined.len + 8, count);
 }
 
 void stream_put_want(struct buf *payload, int64_t range_id, int64_t held, int64_t received,
@@ -228,6 +230,7 @@ bool stream_get_request(struct stream_reader *payload, struct stream_request *re
 {
     get_hello(payload, &request->hello);
     request->flags = (unsigned) get(payload, 1);
+    request->declined = get_bytes(payload, (size_t) get(payload, 1));
     request->after = get64(payload);
     request->count = (uint32_t) get(payload, 4);
     return check(payload, "a request's head", fault);

@@ -8,7 +8,8 @@
  *              before compression (32), payload
  *   hello      account (text), ordinal (8), schema version (32), epoch (64): the highest that the
  *              sender accepted; the payload begins with it
- *   request    hello, flags (8), after (64), count (32), so many wants
+ *   request    hello, flags (8), ordinals that are declined (8: how many; 8 each), after (64),
+ *              count (32), so many wants
  *   want       range (64), held (64), received (64), vector that is durably applied, vector that is
  *              known to be globally committed
  *   answer     hello, count (32), so many parts
@@ -72,7 +73,9 @@ enum stream_request_flag {
 struct stream_request {
     struct stream_hello hello;
     unsigned flags;
-    int64_t after; /* the range that was served last: others come first */
+    struct slice declined; /* ordinals, a byte each: the asker hears these regions itself, and their
+                              entries need not come this way unless it goes on lacking them */
+    int64_t after;         /* the range that was served last: others come first */
     uint32_t count;
 };
 

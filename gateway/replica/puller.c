@@ -36,6 +36,8 @@
 #define PATIENCE_MS 60000
 /* A source that says nothing for longer, though it should every second, may have news. */
 #define HEARD_MS 3000
+/* One that is silent for so long may not bring its entries: others may. */
+#define DIRECT_MS 2000
 
 static op_step poll_begin;    /* say what is applied, ask for more */
 static op_step poll_answered; /* keep the answer, ask again */
@@ -321,15 +323,43 @@ static struct stream_hello hello_of(void)
                                  .epoch = regions->accepted_epoch};
 }
 
+/* Do its entries come from itself? Answers that wait to be applied say so, too. */
+static bool is_direct(const struct source *source)
+{
+    int64_t silent_ms = source->puller->loop->now_ms - source->answered_ms;
+
+    return source->ordinal != 0 && !source->is_first && source->failures == 0 &&
+           (source->pulled_count > 0 || silent_ms < DIRECT_MS);
+}
+
+/*
+ * Origins whose entries the source need not relay. Where it has many that are lacked here, so that
+ * they did not fit into an answer, it is asked for all: the other way does not bring them.
+ */
+static struct slice print_declined(const struct source *source, char ordinals[PULLER_SOURCES_MAX])
+{
+    size_t count = 0;
+
+    for (unsigned i = 0; i < PULLER_SOURCES_MAX && !source->has_more; i++) {
+        const struct source *other = &source->puller->sources[i];
+        if (other != source && is_direct(other))
+            ordinals[count++] = (char) other->ordinal;
+    }
+    return slice_make(ordinals, count);
+}
+
 /* The message as long as the op; absent without memory. */
 static struct slice print_request(struct source *source, struct op *op, unsigned flags)
 {
     struct stream_request request = {.hello = hello_of(), .flags = flags, .after = source->after};
+    char ordinals[PULLER_SOURCES_MAX];
     struct buf *message = arena_alloc(&op->arena, sizeof(*message)), payload = {0};
     bool is_beside = (flags & (STREAM_IS_ACK | STREAM_IS_WATCH)) != 0;
 
     if (message == NULL || !arena_defer(&op->arena, finish_buf, message))
         return (struct slice){NULL, 0};
+    if (!is_beside)
+        request.declined = print_declined(source, ordinals);
     stream_put_request(&payload, &request);
     FOR_EACH_RANGE(source->puller, range)
     {
@@ -515,6 +545,7 @@ static bool learn(struct pulled *pulled)
 static void note_received(struct source *source, const struct pulled *pulled)
 {
     source->lag_entries = 0;
+    source->has_more = false;
     for (uint32_t i = 0; i < pulled->head.count; i++) {
         const struct stream_part *part = &pulled->parts[i];
         struct range *range = puller_range(source->puller, part->range_id);
@@ -525,6 +556,7 @@ static void note_received(struct source *source, const struct pulled *pulled)
         if (pulled->asked >= place->not_before && part->to > place->received)
             place->received = part->to;
         source->lag_entries += part->head - part->from;
+        source->has_more |= part->to > part->from && part->to < part->head;
         if (part->range_id != 0)
             source->after = part->range_id;
     }
@@ -824,6 +856,7 @@ static void retry(struct loop_timer *timer)
 static void begin_session(struct source *source)
 {
     source->is_first = source->tells_all = true;
+    source->has_more = false;
     source->told_all_ms = source->puller->loop->now_ms;
     source->failures = 0;
     source->must_pause = false;

@@ -81,6 +81,7 @@ struct source {
     bool is_first;          /* the next request begins a session */
     bool tells_all;
     int64_t told_all_ms;
+    bool has_more;      /* its last answer ended before its log did */
     int64_t after;      /* range served last */
     struct list pulled; /* answers, the one that is being applied first */
     unsigned pulled_count;

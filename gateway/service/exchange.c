@@ -6,6 +6,10 @@
  * entry would find none that is held, and wait for a round trip. A watch is a request for that
  * alone.
  *
+ * Entries of other regions that the asker hears itself (it declines them) do not end it either:
+ * both ways would bring them, and what comes second is for nothing. Only what the asker lacked
+ * already when it asked is told at the end, in case that the other way does not bring it after all.
+ *
  * An answer has pieces of the logs of many ranges, about as much of each, so that one busy range
  * does not stand in front of the others; range 0, with the definitions that the rest needs, comes
  * first.
@@ -38,10 +42,12 @@ struct pull {
     struct buf unpacked, payload;
     uint64_t mark;
     int64_t until_ms;
-    bool is_last_look;
+    bool has_looked, is_last_look;
     struct exchange_found *found;
     unsigned found_count, next, fetched; /* of found: those before next are in the answer */
     uint32_t parts;
+    struct exchange_found *declined; /* what was lacked and declined at the first look */
+    unsigned declined_count;
 };
 
 static op_step pull_noted; /* what it has applied is known; look what it lacks */
@@ -159,7 +165,9 @@ static enum op_next pull_look(struct op *op)
         return answer(op);
     enum exchange_what what = (self->request.flags & STREAM_IS_WATCH) != 0 ? EXCHANGE_COMMITTED
                               : self->is_last_look                         ? EXCHANGE_ALL
-                                                                           : EXCHANGE_ENTRIES;
+                              : self->has_looked || self->request.declined.len == 0
+                                  ? EXCHANGE_ENTRIES
+                                  : EXCHANGE_DECLINED;
     self->mark = progress_mark(awaited(self));
     return exchange_find(&call_of(op)->service->store, op, &self->request, self->wants, what,
                          ANSWER_RANGES_MAX, pull_found);
@@ -170,9 +178,71 @@ static enum op_next tell_committed(struct op *op)
 {
     struct pull *self = op_self(op, struct pull);
 
-    exchange_put_committed(self->found, self->found_count, &self->payload);
+    for (unsigned i = 0; i < self->found_count; i++)
+        exchange_put_committed(&self->found[i], &self->payload);
     self->parts = self->found_count;
     return answer(op);
+}
+
+/* Rows of the first look have entries, or are all of what is declined: those are kept. */
+static void keep_declined(struct pull *self)
+{
+    bool is_first_look = !self->has_looked;
+
+    self->has_looked = true;
+    if (!is_first_look || self->request.declined.len == 0 ||
+        (self->request.flags & STREAM_IS_WATCH) != 0)
+        return;
+    for (unsigned i = 0; i < self->found_count; i++) {
+        if (self->found[i].has_entries)
+            return;
+    }
+    self->declined = self->found;
+    self->declined_count = self->found_count;
+    self->found_count = 0;
+}
+
+static struct exchange_found *find_range(struct exchange_found *found, unsigned count,
+                                         int64_t range_id)
+{
+    for (unsigned i = 0; i < count; i++) {
+        if (found[i].part.range_id == range_id)
+            return &found[i];
+    }
+    return NULL;
+}
+
+/* As the logs were at the first look: what came since may well be on its way to the asker. */
+static bool add_declined(struct op *op)
+{
+    struct pull *self = op_self(op, struct pull);
+    unsigned count = self->found_count;
+    struct exchange_found *all =
+        arena_alloc(&op->arena, (count + self->declined_count) * sizeof(*all));
+
+    if (all == NULL)
+        return fault_set_oom(&op->fault);
+    if (count > 0)
+        memcpy(all, self->found, count * sizeof(*all));
+    for (unsigned i = 0; i < self->declined_count; i++) {
+        const struct exchange_found *declined = &self->declined[i];
+        struct exchange_found *known = find_range(all, self->found_count, declined->part.range_id);
+        if (known == NULL)
+            known = &all[count++];
+        else if (known->has_entries)
+            continue;
+        *known = *declined;
+        known->has_entries = true;
+    }
+    struct exchange_found *definitions = find_range(all, count, 0);
+    if (definitions != NULL) {
+        struct exchange_found first = *definitions;
+        *definitions = all[0];
+        all[0] = first;
+    }
+    self->found = all;
+    self->found_count = count;
+    return true;
 }
 
 static enum op_next pull_found(struct op *op)
@@ -181,6 +251,9 @@ static enum op_next pull_found(struct op *op)
     int64_t left_ms = self->until_ms - op->loop->now_ms;
 
     if (!exchange_take_found(op, &self->found, &self->found_count))
+        return OP_FAILED;
+    keep_declined(self);
+    if (self->is_last_look && self->declined_count > 0 && !add_declined(op))
         return OP_FAILED;
     if (self->found_count > 0) {
         struct stream_answer head = {.hello = hello_of(regions_current())};
@@ -198,6 +271,17 @@ static enum op_next pull_found(struct op *op)
                                left_ms < LOOK_AGAIN_MS ? left_ms : LOOK_AGAIN_MS, pull_look);
 }
 
+static enum op_next go_on(struct op *op, unsigned done)
+{
+    struct pull *self = op_self(op, struct pull);
+
+    self->next += done;
+    if (self->next < self->found_count && self->payload.len < ANSWER_BYTES)
+        return op_again(op, pull_fetch);
+    testpoint("ship-asked");
+    return answer(op);
+}
+
 static enum op_next pull_fetch(struct op *op)
 {
     struct pull *self = op_self(op, struct pull);
@@ -205,8 +289,13 @@ static enum op_next pull_fetch(struct op *op)
     unsigned most = self->found_count - self->next;
     size_t bytes = ANSWER_BYTES / self->found_count;
 
+    if (!first->has_entries) {
+        exchange_put_committed(first, &self->payload);
+        self->parts++;
+        return go_on(op, 1);
+    }
     self->fetched = 1;
-    while (self->fetched < most &&
+    while (self->fetched < most && first[self->fetched].has_entries &&
            first[self->fetched].part.range_id >> 12 == first->part.range_id >> 12 &&
            (first[self->fetched].part.from >= STREAM_COPY) == (first->part.from >= STREAM_COPY))
         self->fetched++;
@@ -222,9 +311,5 @@ static enum op_next pull_fetched(struct op *op)
     if (!exchange_take_entries(op, &self->found[self->next], self->fetched, &self->payload,
                                &self->parts))
         return OP_FAILED;
-    self->next += self->fetched;
-    if (self->next < self->found_count && self->payload.len < ANSWER_BYTES)
-        return op_again(op, pull_fetch);
-    testpoint("ship-asked");
-    return answer(op);
+    return go_on(op, self->fetched);
 }

@@ -21,8 +21,8 @@ static const char note_sql[] =
     "$6, $7)";
 
 static const char find_sql[] =
-    "select range_id, \"from\", head, vector, committed, acked, needs_origin, needs_lsn "
-    "from orrery.exchange_find($1::smallint, $2, $3, $4, $5, $6::smallint)";
+    "select range_id, \"from\", head, vector, committed, acked, needs_origin, needs_lsn, "
+    "has_entries from orrery.exchange_find($1::smallint, $2, $3, $4, $5, $6::smallint, $7)";
 
 /* $1 ranges, $2 from, $3 heads, $4 what the asker has applied, $5 the asker, $6 bytes, $7 entries.
  */
@@ -214,6 +214,10 @@ enum op_next exchange_find(struct store *store, struct op *op, const struct stre
     pgparams_int8(&params, request->after);
     pgparams_int4(&params, (int32_t) limit);
     pgparams_int4(&params, (int32_t) what);
+    pgparams_array_begin(&params, PG_INT8_ARRAY);
+    for (size_t i = 0; i < request->declined.len; i++)
+        pgparams_add_int8(&params, (unsigned char) request->declined.ptr[i]);
+    pgparams_array_end(&params);
     return store_query(store, op, STORE_READS, &find, &params, next);
 }
 
@@ -236,6 +240,7 @@ static bool take_one(struct op *op, int row, struct exchange_found *found)
                                        .head = pgio_int8(op->result, row, 2),
                                        .needs_origin = (unsigned) pgio_int2(op->result, row, 6),
                                        .needs_lsn = pgio_int8(op->result, row, 7)};
+    found->has_entries = pgio_bool(op->result, row, 8);
     found->vector = take_vector(op, row, 3, &found->vector_count);
     found->committed = take_vector(op, row, 4, &found->committed_count);
     found->acked = take_vector(op, row, 5, &found->acked_count);
@@ -366,16 +371,15 @@ bool exchange_take_entries(struct op *op, const struct exchange_found *found, un
     return !payload->has_failed || fault_set_oom(&op->fault);
 }
 
-void exchange_put_committed(const struct exchange_found *found, unsigned count, struct buf *payload)
+void exchange_put_committed(const struct exchange_found *found, struct buf *payload)
 {
-    for (unsigned i = 0; i < count; i++) {
-        struct stream_part part = found[i].part;
-        part.to = part.from;
-        struct stream_part_writer writer =
-            stream_begin_part(payload, &part, found[i].vector, found[i].vector_count,
-                              found[i].committed, found[i].committed_count);
-        stream_end_part(payload, &writer);
-    }
+    struct stream_part part = found->part;
+
+    part.to = part.from;
+    struct stream_part_writer writer =
+        stream_begin_part(payload, &part, found->vector, found->vector_count, found->committed,
+                          found->committed_count);
+    stream_end_part(payload, &writer);
 }
 
 /* ---- asker ---- */

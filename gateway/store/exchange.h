@@ -31,11 +31,13 @@ struct exchange_found {
     struct stream_part part; /* from, head, needs; to is not known yet */
     int64_t *vector, *committed, *acked;
     unsigned vector_count, committed_count, acked_count;
+    bool has_entries; /* else there is only something to be said of it */
 };
 
 /* Numbers of schema/0010_exchange.sql. Where there are entries, what is committed of other ranges
- * is found with them. */
-enum exchange_what { EXCHANGE_ALL, EXCHANGE_ENTRIES, EXCHANGE_COMMITTED };
+ * is found with them. EXCHANGE_DECLINED: as EXCHANGE_ENTRIES, but when there are none, the ranges
+ * with entries that the asker lacks and declines. */
+enum exchange_what { EXCHANGE_ALL, EXCHANGE_ENTRIES, EXCHANGE_COMMITTED, EXCHANGE_DECLINED };
 
 /* Look for them, at most so many; the next step calls exchange_found. */
 enum op_next exchange_find(struct store *store, struct op *op, const struct stream_request *request,
@@ -45,9 +47,8 @@ enum op_next exchange_find(struct store *store, struct op *op, const struct stre
 /* What was found, in the op's arena. False: fault. */
 bool exchange_take_found(struct op *op, struct exchange_found **found, unsigned *count) MUST_CHECK;
 
-/* Parts that say what is committed, without entries. */
-void exchange_put_committed(const struct exchange_found *found, unsigned count,
-                            struct buf *payload);
+/* A part that says what is committed, without entries. */
+void exchange_put_committed(const struct exchange_found *found, struct buf *payload);
 
 /*
  * Read what the asker lacks of the log of ranges of one container, of each about bytes_max or

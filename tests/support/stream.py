@@ -13,9 +13,10 @@ def vector(numbers):
     return struct.pack(f"<B{len(numbers)}q", len(numbers), *numbers)
 
 
-def request(ordinal, schema, wants=(), flags=0, account="orrery", epoch=257):
-    """wants: (range, held, received, what is applied, what is known to be committed), the last two vectors."""
-    payload = struct.pack("<I", len(account)) + account.encode() + struct.pack("<BIqBqI", ordinal, schema, epoch, flags, 0, len(wants))
+def request(ordinal, schema, wants=(), flags=0, account="orrery", epoch=257, declined=()):
+    """declined: ordinals whose entries need not be relayed. wants: (range, held, received, what is applied, what is known to be committed), the last two vectors."""
+    payload = struct.pack("<I", len(account)) + account.encode() + struct.pack("<BIqBB", ordinal, schema, epoch, flags, len(declined))
+    payload += bytes(declined) + struct.pack("<qI", 0, len(wants))
     for range_id, held, received, acked, committed in wants:
         payload += struct.pack("<qqq", range_id, held, received) + vector(acked) + vector(committed)
     return b"ORY1Q\0" + struct.pack("<I", len(payload)) + payload

@@ -147,7 +147,8 @@ static void large_messages_are_packed(void **state)
 
 static void a_request_reads_as_it_was_written(void **state)
 {
-    struct stream_request request = {.hello = hello, .flags = STREAM_IS_FIRST, .after = 5};
+    struct stream_request request = {
+        .hello = hello, .flags = STREAM_IS_FIRST, .declined = slice_make("\2\377", 2), .after = 5};
     struct buf payload = {0}, message = {0}, unpacked = {0};
     struct stream_reader reader;
     struct stream_want want;
@@ -163,6 +164,8 @@ static void a_request_reads_as_it_was_written(void **state)
     assert_true(stream_get_request(&reader, &request, &fault));
     assert_true(slice_equals_text(request.hello.account, "orrery"));
     assert_int_equal(request.count, 1);
+    assert_int_equal(request.after, 5);
+    assert_true(slice_equals_text(request.declined, "\2\377"));
     assert_true(stream_get_want(&reader, &want, &fault));
     assert_int_equal(want.held, STREAM_UNKNOWN);
     assert_int_equal(want.committed.count, 1);

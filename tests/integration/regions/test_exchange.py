@@ -160,17 +160,17 @@ def test_a_region_that_applies_slowly_catches_up():
 
 
 class Asker:
-    """Speaks as region 2, whose gateway is down; it has everything that there was."""
+    """Speaks to a region as another one, whose gateway is down; it has everything that there was."""
 
-    def __init__(self, account):
-        self.hub = account.region(1)
-        self.schema, = self.hub.sql("select max(version) from orrery.schema_migrations")[0]
+    def __init__(self, account, ordinal=2, asked=1):
+        self.ordinal, self.asked = ordinal, account.region(asked)
+        self.schema, = self.asked.sql("select max(version) from orrery.schema_migrations")[0]
         self.take_all()
         assert self.ask(stream.FIRST | stream.ACK)[0] == []
         self.take_all()  # what is committed by that
 
     def take_all(self):
-        rows = self.hub.sql("select range_id, seq, vector, committed from orrery.ranges")
+        rows = self.asked.sql("select range_id, seq, vector, committed from orrery.ranges")
         self.places = {range_id: [seq, seq, vector, committed] for range_id, seq, vector, committed in rows}
 
     def receive(self, part):
@@ -182,10 +182,10 @@ class Asker:
     def wants(self):
         return [(range_id, *place) for range_id, place in self.places.items()]
 
-    def ask(self, flags=0, wants=None):
-        """What the hub answers: its parts, and how long it took."""
-        client, begun = self.hub.client(), time.monotonic()
-        answer = client.post("/_orrery/pull", stream.request(2, self.schema, wants or self.wants(), flags))
+    def ask(self, flags=0, wants=None, declined=()):
+        """What is answered: its parts, and how long it took."""
+        client, begun = self.asked.client(), time.monotonic()
+        answer = client.post("/_orrery/pull", stream.request(self.ordinal, self.schema, wants or self.wants(), flags, declined=declined))
         client.close()
         assert answer.status == 200, answer
         return stream.parts(answer.body), time.monotonic() - begun
@@ -279,6 +279,29 @@ def test_a_third_region_relays(three):
     three.heal()
     put(hub, "last")
     three.wait_converged(20)
+
+    # A region that hears the hub itself is told by the third one only what it goes on lacking.
+    three.region(3).gateways[0].kill9()
+    relay = three.region(2)
+    asker = Asker(three, 3, 2)
+    put(hub, "unheard")
+    until(relay.client(), "unheard")
+    range_id, (end, *_) = max(asker.places.items())
+
+    def of_range(found):
+        return [(part.start, part.to, part.count) for part in found if part.range_id == range_id]
+    found, took = asker.ask(declined=[1])
+    assert of_range(found) == [(end, end + 1, 1)] and took > 0.9, (found, took)
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        held = pool.submit(asker.ask, declined=[1])
+        put(hub, "later")
+        found, took = held.result()
+        assert of_range(found) in ([(end, end + 1, 1)], [(end, end + 2, 2)]) and took > 0.9, (found, took)
+    until(relay.client(), "later")
+    found, _ = asker.ask(declined=[4])
+    assert of_range(found) == [(end, end + 2, 2)], found
+    three.region(3).start()
+    three.wait_converged(60)
     three.check()
 
 
