@@ -55,6 +55,16 @@ create function orrery.topology_live(p_document json) returns smallint[] languag
     select array(select (r ->> 'ordinal')::smallint from json_array_elements(p_document -> 'regions') r order by 1)
 $$;
 
+-- Does the last topology that opened, as far as is known here, let this region write a range that is of p_epoch? Its marker may be
+-- on its way behind markers and definitions of epochs before, which open nothing that it has closed.
+create function orrery.topology_lets_write(p_range bigint, p_epoch bigint) returns boolean language sql stable as $$
+    select not exists (
+        select from (select o.epoch, o.document, (o.document ->> 'hub')::smallint as hub
+                     from orrery.topology o where o.state = 'open' order by o.epoch desc limit 1) t, orrery.region_self s
+        where t.epoch > p_epoch
+          and s.ordinal <> all (case p_range when 0 then array[t.hub] else orrery.topology_writers(t.document, t.hub) end))
+$$;
+
 -- Ranges of a container that was just made: what range 0's epoch means for them, and so whether they are written here.
 create function orrery.ranges_enroll(p_number bigint) returns void language plpgsql as $$
 declare
@@ -69,7 +79,9 @@ begin
     select g.range_id, e.epoch, e.hub, e.live, e.item_writers from orrery.ranges g where g.container = p_number
     on conflict do nothing;
     update orrery.ranges g set
-        epoch = e.epoch, state = case when g.origin = any (e.item_writers) then 'online' else 'read-only' end
+        epoch = e.epoch,
+        state = case when g.origin = any (e.item_writers) and orrery.topology_lets_write(g.range_id, e.epoch)
+                     then 'online' else 'read-only' end
     where g.container = p_number and g.state in ('online', 'read-only');
 end
 $$;

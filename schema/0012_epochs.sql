@@ -81,6 +81,7 @@ begin
     update orrery.ranges g set
         epoch = e,
         state = case when g.origin = any (may) and mine.rolled_back is null and coalesce(mine.fenced_for, 0) <= e
+                          and orrery.topology_lets_write(p_range, e)
                      then 'online' else 'read-only' end
     where g.range_id = p_range and g.epoch <= e and g.state in ('online', 'read-only');
     perform orrery.stranded_note(p_range, c.key::smallint, c.value::bigint)
@@ -279,11 +280,10 @@ begin
     if e <= (select max(t.epoch) from orrery.topology t where t.state = 'open') then
         return false;
     end if;
+    -- those, too, that a marker of an epoch between is just opening, which has not seen that this one is open
+    perform from orrery.ranges o where o.epoch < e order by o.range_id for no key update;
     update orrery.ranges g set state = 'read-only'
-    from (select o.range_id from orrery.ranges o
-          where o.state = 'online' and o.epoch < e and case when o.range_id = 0 then o.origin <> hub_is else o.origin <> all (may) end
-          order by o.range_id for no key update) x
-    where g.range_id = x.range_id;
+    where g.state = 'online' and g.epoch < e and case when g.range_id = 0 then g.origin <> hub_is else g.origin <> all (may) end;
     update orrery.region_self s set
         accepted_epoch = greatest(s.accepted_epoch, e), closed_for = case when s.closed_for > e then s.closed_for end;
     insert into orrery.topology (epoch, state, document) values (e, 'open', p_document)

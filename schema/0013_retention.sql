@@ -53,7 +53,8 @@ create function orrery.range_stable(p_range bigint, p_keepers smallint[]) return
 $$;
 
 -- Remove up to p_limit tombstones with ts <= p_before that are stable (rule 8.3), and their entries where the log is trimmed already.
--- A tombstone of which other versions are kept stays, or these would be found without it.
+-- A tombstone of which other versions are kept stays, or these would be found without it. It waits for nobody, since writers have
+-- the range before the item and this is the other way round: what somebody changes, or where the range is held, is left to the next call.
 create function orrery.range_purge(p_range bigint, p_before bigint, p_limit integer, p_silent_s integer default 60) returns integer
 language plpgsql as $$
 declare
@@ -66,12 +67,13 @@ begin
         return 0;
     end if;
     execute format($sql$
-        with gone as (
-            delete from orrery.%1$I i using (
-                select d.range_id, d.pk, d.id from orrery.%1$I d
-                where d.range_id = $1 and d.deleted and d.ts <= $2 and d.heads is null and d.lsn <= coalesce(($4)[d.origin], 0)
-                and not exists (select from orrery.conflicts c where c.range_id = $1 and c.pk = d.pk and c.id = d.id)
-                limit $3) x
+        with x as materialized (  -- a plan that ran it again would find others
+            select d.pk, d.id from orrery.%1$I d
+            where d.range_id = $1 and d.deleted and d.ts <= $2 and d.heads is null and d.lsn <= coalesce(($4)[d.origin], 0)
+            and not exists (select from orrery.conflicts c where c.range_id = $1 and c.pk = d.pk and c.id = d.id)
+            limit $3 for update of d skip locked),
+        gone as (
+            delete from orrery.%1$I i using x
             where i.range_id = $1 and i.deleted and i.heads is null and i.pk = x.pk and i.id = x.id
             returning i.seq),
         entries as (
@@ -80,7 +82,9 @@ begin
         select count(*) from gone$sql$, items, log)
     using p_range, p_before, p_limit, orrery.range_stable(p_range, keepers) into purged;
     if purged < p_limit then
-        update orrery.ranges g set purged_ts = greatest(g.purged_ts, p_before) where g.range_id = p_range;
+        update orrery.ranges g set purged_ts = greatest(g.purged_ts, p_before)
+        from (select o.range_id from orrery.ranges o where o.range_id = p_range for no key update skip locked) x
+        where g.range_id = x.range_id;
     end if;
     return purged;
 end
@@ -257,6 +261,8 @@ begin
     elsif not orrery.is_joining() then
         return;
     end if;
+    insert into orrery.horizons (range_id) values (p_range) on conflict do nothing;
+    perform from orrery.horizons h where h.range_id = p_range for update;  -- range_trim has it before entries of the log
     select * from orrery.copies x where x.range_id = p_range into c;
     if p_from = 0 and (c.range_id is null or c.source <> p_source or c.upto <> p_upto) then
         execute format('delete from orrery.%I i where i.range_id = $1', items) using p_range;
@@ -359,8 +365,7 @@ begin
             perform orrery.marker_take(p_range, p_body[j]::json);
         end if;
     end loop;
-    insert into orrery.horizons as h (range_id, seq, vector) values (p_range, r.seq + applied, vector)
-    on conflict (range_id) do update set seq = excluded.seq, vector = excluded.vector;
+    update orrery.horizons h set seq = r.seq + applied, vector = exchange_copy.vector where h.range_id = p_range;
     if p_to = p_upto then
         delete from orrery.copies x where x.range_id = p_range;
     else

@@ -9,7 +9,8 @@ import psycopg
 import pytest
 from conftest import SESSION, make_container
 from support.threads import run_all
-from writer import UPSERT, Op, Range
+from test_apply import Region
+from writer import DELETE, UPSERT, Op, Range
 
 NOTE = "select range_id, committed, is_sound from orrery.exchange_note(%s::smallint, %s, %s::bigint[], %s::bigint[], %s::text[], %s::text[])"
 FIND = 'select range_id, "from", head, committed from orrery.exchange_find(%s::smallint, %s::bigint[], %s::bigint[], 0, %s, %s::smallint)'
@@ -240,13 +241,14 @@ DEFINITIONS = """select status, applied from orrery.exchange_apply_metadata(0, 5
     array[%s::bigint], '{1}', array[null::int], '{f}', '{}', '{}', '{}', '{}')"""
 
 
-@pytest.mark.parametrize("what", ["learn", "accept", "definitions", "roll back", "open"])
+@pytest.mark.parametrize("what", ["learn", "learn what a marker opens", "accept", "definitions", "roll back", "open"])
 def test_nobody_waits_in_a_circle_while_an_epoch_opens(hub, server, what):
     """One transaction has a range and is about to take a marker, which changes region_self; another one changes several ranges and region_self.
     The second waits for the range, and has neither region_self nor a range behind it then: it takes ranges in ascending order, though
     they lie in the table in the opposite one."""
     statement, parameters = {
         "learn": ("select orrery.epoch_learn(%s)", [json.dumps(MOVED)]),
+        "learn what a marker opens": ("select orrery.epoch_learn(%s)", [json.dumps(MOVED)]),
         "accept": ("select why from orrery.epoch_accept(513, %s, 'all')", [json.dumps(MOVED)]),
         "definitions": (DEFINITIONS, [MARKER, hub.number]),
         "roll back": ("select orrery.region_roll_back('a test')", []),
@@ -263,15 +265,14 @@ def test_nobody_waits_in_a_circle_while_an_epoch_opens(hub, server, what):
         changing.execute("insert into orrery.changes (epoch, kind, document, needed, stage) values (513, 'failover', %s, 1, 'opening')",
                          [json.dumps(MOVED)])
     first, second, *rest = hub.ranges
+    if what == "learn what a marker opens":  # that of an epoch between, after which it would be open under the later one
+        marking.execute("update orrery.ranges set state = 'read-only' where range_id = %s", [second])
     marking.execute("begin")
     marking.execute("select orrery.range_lock(%s)", [second])
     thread = threading.Thread(target=changing.execute, args=[statement, parameters])
     thread.start()
     try:
-        with hub.open() as watching:
-            while thread.is_alive() and watching.execute(
-                    "select %s <> all (pg_blocking_pids(%s))", [marking.info.backend_pid, changing.info.backend_pid]).fetchone()[0]:
-                time.sleep(0.01)
+        behind(changing, thread, marking)
         assert thread.is_alive()
         with pytest.raises(psycopg.errors.LockNotAvailable), marking.transaction():
             marking.execute("select from orrery.ranges where range_id = %s for update nowait", [first])
@@ -285,3 +286,114 @@ def test_nobody_waits_in_a_circle_while_an_epoch_opens(hub, server, what):
         changing.rollback()
         changing.close()
     assert state == psycopg.pq.TransactionStatus.INTRANS, "it is through"
+
+
+def topology(epoch, mode="multi", **states):
+    """Region 2 is the hub; states: of r1 … r3."""
+    regions = [{"ordinal": n, "name": f"r{n}", "state": states.get(f"r{n}", "online")} for n in (1, *REGIONS)]
+    return json.dumps({**MOVED, "epoch": epoch, "mode": mode, "regions": regions})
+
+
+def test_what_a_late_marker_opens_a_later_epoch_has_not_closed(hub):
+    """A marker, and the definition of a container, of an epoch before the one that a region has heard of already."""
+    sql = hub.connection.execute
+
+    def mark(range_id, document):
+        of = json.loads(document)
+        sql("select orrery.marker_take(%s, json_build_object('epoch', %s::bigint, 'hub', 2, 'live', array[1, 2, 3], 'writers',"
+            " orrery.topology_writers(%s, 2::smallint), 'metadata_writers', array[2], 'cut', '{}'::json, 'document', %s::json))",
+            [range_id, of["epoch"], document, document])
+
+    def states():
+        return [row[0] for row in sql("select state from orrery.ranges where range_id = any (%s) order by range_id", [hub.ranges]).fetchall()]
+
+    def learn(document):
+        assert sql("select orrery.epoch_learn(%s)", [document]).fetchone() == (True,)
+
+    for closed in (topology(769, r1="offline"), topology(769, "single")):
+        with hub.connection.transaction(force_rollback=True):
+            first, second, *_ = hub.ranges
+            mark(first, topology(513))
+            assert states() == ["online"] * 4, "at 257 region 1 is the hub, at 513 it writes as all do"
+            learn(closed)
+            assert states() == ["read-only"] * 4
+            mark(second, topology(513))
+            mark(0, topology(513))
+            assert states() == ["read-only"] * 4
+            assert sql("select epoch, state from orrery.ranges where range_id = 0").fetchone() == (513, "read-only")
+            new = make_container(hub.connection)
+            assert sql("select epoch, state from orrery.ranges where container = %s", [new]).fetchone() == (513, "read-only")
+            answer = Range(hub.connection, hub.number, 1).one(Op(UPSERT, "x"), epoch=513)
+            assert answer.status == 403, "a gateway that has not heard of it, either, writes nothing"
+            mark(first, closed)
+            assert states() == ["read-only"] * 4
+            learn(topology(1025))
+            mark(second, closed)
+            assert states() == ["read-only"] * 4, "closed by its own"
+            mark(first, topology(1025))
+            assert states() == ["online"] + ["read-only"] * 3
+    with hub.connection.transaction(force_rollback=True):
+        sql("update orrery.ranges set state = 'read-only' where container = %s", [hub.number])
+        learn(topology(769, r3="offline"))
+        mark(second, topology(513))
+        assert states() == ["read-only", "online", "read-only", "read-only"], "the later one lets it write, too"
+
+
+def behind(waiting, thread, holder):
+    """Until that connection's statement, which the thread runs, waits for the holder, or is through."""
+    while thread.is_alive() and holder.execute(
+            "select %s <> all (pg_blocking_pids(%s))", [holder.info.backend_pid, waiting.info.backend_pid]).fetchone()[0]:
+        time.sleep(0.01)
+
+
+def test_a_copy_and_the_trim_of_what_it_replaces_do_not_wait_in_a_circle(make_range, open_connection):
+    """A range that joins anew: the trim has its horizon, and then wants entries; the copy that begins waits from there."""
+    source, copy = Region(make_range(), 1), Region(make_range(), 2)
+    for id in "xyx":
+        source.one(Op(UPSERT, id))
+    copy.apply(source.entries())
+    copy.connection.execute("update orrery.range_epochs set live = '{2}' where range_id = %s", [copy.id])  # nobody else needs the entries
+    digest, upto = source.digest(), len(source.entries())
+    trimming, failed = open_connection(), []
+
+    def take():
+        try:
+            copy.copy(source, 2)
+        except Exception as error:
+            failed.append(error)
+
+    with copy.connection.transaction(force_rollback=True):
+        trimming.execute("begin")
+        trimming.execute("insert into orrery.horizons (range_id) values (%s)", [copy.id])
+        thread = threading.Thread(target=take)
+        thread.start()
+        try:
+            behind(copy.connection, thread, trimming)
+            assert thread.is_alive()
+            assert trimming.execute("select orrery.range_trim(%s, 1000, 1000, 100)", [copy.id]).fetchone() == (upto,)
+        finally:
+            trimming.execute("commit")
+            thread.join()
+        assert failed == []
+        assert copy.digest() == digest
+
+
+def test_a_purge_waits_for_nobody(range_, open_connection):
+    """Writers have the range, and then want an item; the purge begins with the items."""
+    range_.write(*[Op(UPSERT, id) for id in "xyz"])
+    range_.write(*[Op(DELETE, id) for id in "xyz"])
+    purging = Range(open_connection(), range_.number)
+
+    def purge():
+        return purging.connection.execute("select orrery.range_purge(%s, 2000, 100)", [range_.id]).fetchone()[0]
+
+    purging.connection.execute("set lock_timeout = '10s'")
+    with range_.connection.transaction():
+        range_.one(Op(UPSERT, "y"))
+        assert purge() == 2
+        range_.one(Op(UPSERT, "x"))
+    assert purging.connection.execute("select purged_ts from orrery.ranges where range_id = %s", [range_.id]).fetchone() == (0,)
+    range_.one(Op(DELETE, "y"))
+    assert purge() == 1
+    assert purging.connection.execute("select purged_ts from orrery.ranges where range_id = %s", [range_.id]).fetchone() == (2000,)
+    range_.check()
