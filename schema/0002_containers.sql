@@ -370,7 +370,7 @@ end
 $function$;
 $template$ $source$;
 
--- Source of fetch_<n>: entries for another region, which has the vectors p_acked. A window of the log of each range is measured, p_limit
+-- Source of fetch_<n>: entries for another region, which has the vectors p_acked. Where all fits, all of it. Otherwise a window of the log of each range is measured, p_limit
 -- entries and p_bytes of bodies, its end moved on to the end of a transaction, and what the region has or wrote itself left out. A
 -- function for its plan: the statement's own would be made anew for every request, at the cost of reading a hundred entries.
 create function orrery.fetch_source() returns text language sql immutable as $source$ select $template$
@@ -385,22 +385,28 @@ begin
     return query
     select x.n::integer, t.upto, l.seq, l.origin, l.lsn, l.index, l.epoch, l.op, l.pk, l.id, l.rid, l.ts, l.etag, l.ttl, l.rank, l.context,
            l.body
-    from unnest(p_range, p_from, p_head, p_acked) with ordinality x(range_id, start, head, acked, n)
+    from (select y.range_id, y.start, y.head, y.acked::bigint[] as acked, y.n
+          from unnest(p_range, p_from, p_head, p_acked) with ordinality y(range_id, start, head, acked, n) offset 0) x
+    cross join lateral (  -- 160: what an entry has besides its body, roughly
+        select x.head - x.start <= p_limit
+               and (select coalesce(sum(octet_length(l.body)), 0) from orrery.{log} l
+                    where l.range_id = x.range_id and l.seq > x.start and l.seq <= x.head) + (x.head - x.start) * 160 <= p_bytes
+               as is_whole offset 0) w
     cross join lateral (
-        select max(w.seq) as last
-        from (select v.seq, sum(v.bytes) over (order by v.seq) - v.bytes as before
-              from (select l.seq, coalesce(octet_length(l.body), 0) + 160 as bytes  -- 160: what an entry has besides, roughly
-                    from orrery.{log} l where l.range_id = x.range_id and l.seq > x.start and l.seq <= x.head
-                    order by l.seq limit p_limit) v) w
-        where w.before < p_bytes) m
-    cross join lateral (
-        select coalesce((select l.seq - 1 from orrery.{log} l
-                         where l.range_id = x.range_id and l.seq > m.last and l.seq <= x.head and l.index = 0
-                         order by l.seq limit 1), x.head) as upto) t
+        select case when w.is_whole then x.head else coalesce(
+            (select l.seq - 1 from orrery.{log} l
+             where l.range_id = x.range_id and l.seq <= x.head and l.index = 0 and l.seq > (
+                 select max(w.seq)
+                 from (select v.seq, sum(v.bytes) over (order by v.seq) - v.bytes as before
+                       from (select l.seq, coalesce(octet_length(l.body), 0) + 160 as bytes
+                             from orrery.{log} l where l.range_id = x.range_id and l.seq > x.start and l.seq <= x.head
+                             order by l.seq limit p_limit) v) w
+                 where w.before < p_bytes)
+             order by l.seq limit 1), x.head) end as upto offset 0) t
     left join lateral (
         select * from orrery.{log} l
         where l.range_id = x.range_id and l.seq > x.start and l.seq <= t.upto and l.origin <> p_region
-          and l.lsn > coalesce((x.acked::bigint[])[l.origin], 0)
+          and l.lsn > coalesce(x.acked[l.origin], 0)
         order by l.seq offset 0) l on true
     order by x.n, l.seq;
 end

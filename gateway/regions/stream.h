@@ -129,7 +129,7 @@ void stream_put_answer(struct buf *payload, const struct stream_answer *answer);
 void stream_set_part_count(struct buf *payload, const struct stream_answer *answer, uint32_t count);
 
 struct stream_part_writer {
-    size_t place; /* of count and length */
+    size_t place; /* of count and length; entries follow 8 bytes behind */
     uint32_t count;
 };
 

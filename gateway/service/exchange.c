@@ -294,14 +294,18 @@ static enum op_next pull_fetch(struct op *op)
         self->parts++;
         return go_on(op, 1);
     }
+    bytes = bytes > RANGE_BYTES_MIN ? bytes : RANGE_BYTES_MIN;
+    if (exchange_put_recent(op, self->request.hello.ordinal, first, bytes, &self->payload)) {
+        self->parts++;
+        return go_on(op, 1);
+    }
     self->fetched = 1;
     while (self->fetched < most && first[self->fetched].has_entries &&
            first[self->fetched].part.range_id >> 12 == first->part.range_id >> 12 &&
            (first[self->fetched].part.from >= STREAM_COPY) == (first->part.from >= STREAM_COPY))
         self->fetched++;
     return exchange_fetch(&call_of(op)->service->store, op, self->request.hello.ordinal, first,
-                          self->fetched, bytes > RANGE_BYTES_MIN ? bytes : RANGE_BYTES_MIN,
-                          pull_fetched);
+                          self->fetched, bytes, pull_fetched);
 }
 
 static enum op_next pull_fetched(struct op *op)

@@ -1,5 +1,7 @@
 #include "store/exchange.h"
 
+#include "store/recent.h"
+#include "store/regions.h"
 #include "store/sqlstate.h"
 
 #include <assert.h>
@@ -266,6 +268,49 @@ bool exchange_take_found(struct op *op, struct exchange_found **found, unsigned 
 
 /* ---- source: entries ---- */
 
+/* A region that joins may get its log anew, as a copy. */
+static bool keeps_log(void)
+{
+    const struct regions *regions = regions_current();
+    const struct topology_region *self = topology_find(&regions->topology, regions->self);
+
+    return self != NULL && self->state == REGION_ONLINE;
+}
+
+bool exchange_put_recent(struct op *op, unsigned region, const struct exchange_found *found,
+                         size_t bytes_max, struct buf *payload)
+{
+    struct stream_part part = found->part;
+    struct buf entries = {0};
+
+    if (part.from >= STREAM_COPY || !keeps_log())
+        return false;
+    bool is_taken = recent_take(&part, region, found->acked, found->acked_count, bytes_max,
+                                op->loop->now_ms, &entries);
+    if (is_taken) {
+        struct stream_part_writer writer =
+            stream_begin_part(payload, &part, found->vector, found->vector_count, found->committed,
+                              found->committed_count);
+        writer.count = part.count;
+        buf_append_slice(payload, buf_slice(&entries));
+        payload->has_failed |= entries.has_failed;
+        stream_end_part(payload, &writer);
+    }
+    buf_finish(&entries);
+    return is_taken;
+}
+
+/* Of a part that has everything of its part of the log. */
+static void keep_recent(const struct op *op, const struct stream_part *part,
+                        const struct stream_part_writer *writer, const struct buf *payload)
+{
+    bool is_whole = part->to - part->from == (int64_t) writer->count && !payload->has_failed;
+    size_t start = writer->place + 8; /* behind count and length */
+
+    if (is_whole && writer->count > 0 && part->from < STREAM_COPY && keeps_log())
+        recent_keep(part, slice_make(payload->ptr + start, payload->len - start), op->loop->now_ms);
+}
+
 enum op_next exchange_fetch(struct store *store, struct op *op, unsigned region,
                             const struct exchange_found *found, unsigned count, size_t bytes_max,
                             op_step *next)
@@ -366,6 +411,7 @@ bool exchange_take_entries(struct op *op, const struct exchange_found *found, un
                 put_row(op->result, row, payload, &writer);
         }
         stream_end_part(payload, &writer);
+        keep_recent(op, &part, &writer, payload);
         (*parts)++;
     }
     return !payload->has_failed || fault_set_oom(&op->fault);

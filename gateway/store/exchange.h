@@ -51,6 +51,13 @@ bool exchange_take_found(struct op *op, struct exchange_found **found, unsigned 
 void exchange_put_committed(const struct exchange_found *found, struct buf *payload);
 
 /*
+ * A part with what was read for another region just now (store/recent.h), when that goes on where
+ * the asker is. False when it has to be read.
+ */
+bool exchange_put_recent(struct op *op, unsigned region, const struct exchange_found *found,
+                         size_t bytes_max, struct buf *payload);
+
+/*
  * Read what the asker lacks of the log of ranges of one container, of each about bytes_max or
  * what one transaction has; the next step calls exchange_take_entries.
  */

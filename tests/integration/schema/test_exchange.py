@@ -159,6 +159,30 @@ def test_many_tell_while_others_write(hub):
     assert committed == heads != dict.fromkeys(hub.ranges, 0)
 
 
+def test_what_is_read_of_a_log_ends_with_a_transaction(hub):
+    """Of several ranges, from anywhere, within limits of entries and bytes that the last transaction may exceed."""
+    writers = [Range(hub.connection, hub.number, n) for n in range(2)]
+    for n, size in enumerate((1, 3, 1, 2, 5, 1)):
+        for writer in writers:
+            writer.write(*[Op(UPSERT, f"i{m}", txn=0, body=json.dumps({"n": n, "text": "x" * 100 * m})) for m in range(size)])
+    log, head = writers[0].log(), len(writers[0].log())
+    begins = [seq for seq, _, index, *_ in log if index == 0]
+    fetch = (f"select n, upto, seq from orrery.fetch_{hub.number}(%s::bigint[], %s::bigint[], %s::bigint[], array['{{}}', %s], 2::smallint,"
+             " %s, %s) where seq is not null")
+    for start in (begin - 1 for begin in begins):
+        for limit in (1, 2, 4, 100):
+            for most in (1, 300, 700, 1000, 10**6):
+                size, last = 0, start
+                while last < head and last - start < limit and size < most:
+                    size += 160 + len(log[last][-1])
+                    last += 1
+                upto = min([begin - 1 for begin in begins if begin > last] or [head])
+                found = hub.connection.execute(fetch, [hub.ranges[:2], [start, 0], [head, head], "{3}", most, limit]).fetchall()
+                first, second = ([row[1:] for row in found if row[0] == n] for n in (1, 2))
+                assert first == [(upto, seq) for seq in range(start + 1, upto + 1)], (start, limit, most)
+                assert all(seq > 5 for _, seq in second), "it has three transactions"
+
+
 PARTITION = 2**21  # sequences in a partition of a log
 COPY_BASE = 2**62
 
