@@ -33,9 +33,9 @@
 static bool refuse(struct fault *fault, const char *where, const struct setting *setting,
                    const char *value, const char *why)
 {
-    bool is_secret = setting->offset == CONFIG_AT(key) ||
-                     setting->offset == CONFIG_AT(cert_secret) ||
-                     setting->offset == CONFIG_AT(database_url);
+    bool is_secret =
+        setting->offset == CONFIG_AT(key) || setting->offset == CONFIG_AT(cert_secret) ||
+        setting->offset == CONFIG_AT(etcd_password) || setting->offset == CONFIG_AT(database_url);
 
     return fault_set(fault, 400, SUB_NONE, "%s: \"%s\" cannot be \"%.*s\": %s", where,
                      setting->name, FAULT_QUOTE_MAX, is_secret ? "…" : value, why);
@@ -445,6 +445,11 @@ static bool settle(struct config *config, struct fault *fault)
                          "\"etcd-ttl-s\" must be at least three times \"lease-ms\": %d s are less "
                          "than 3 * %d ms",
                          config->etcd_ttl_s, config->lease_ms);
+    if (config->etcd_cert_key_file != NULL && config->etcd_cert_file == NULL)
+        return fault_set(fault, 400, SUB_NONE, "\"etcd-cert-key-file\" needs \"etcd-cert-file\"");
+    if ((config->etcd_user == NULL) != (config->etcd_password == NULL))
+        return fault_set(fault, 400, SUB_NONE,
+                         "\"etcd-user\" and \"etcd-password\" need each other");
     if (config->cert_key_file != NULL && config->cert_file == NULL)
         return fault_set(fault, 400, SUB_NONE, "\"cert-key-file\" needs \"cert-file\"");
     if (config->cert_secret != NULL && config->cert_file == NULL)

@@ -64,16 +64,20 @@ struct config {
     int region_ordinal;       /* 1… */
     const char *peers;        /* NAME=URL,… of other regions, see config_peer_next; NULL: none */
     const char *peer_ca_file; /* PEM; NULL: the system's authorities */
-    const char *client_endpoints; /* NAME=URL,… that clients use; as peers */
-    const char *topology_file;    /* JSON, for the first start; NULL: one region */
-    int lease_ms;                 /* D of docs/replication.md */
-    int log_retention_s;          /* what is older than that is trimmed from the logs */
-    int clock_drift_permille;     /* ρ of docs/replication.md */
-    const char *etcd;             /* URL,… of the arbiter, see config_url_next; NULL: none */
-    int etcd_ttl_s;               /* of the hub's claim */
-    const char *etcd_ca_file;     /* PEM; NULL: the system's authorities */
-    const char *consistency;      /* one of the five names, in their public spelling */
-    int session_wait_ms;          /* how long a request waits for what its session token names */
+    const char *client_endpoints;   /* NAME=URL,… that clients use; as peers */
+    const char *topology_file;      /* JSON, for the first start; NULL: one region */
+    int lease_ms;                   /* D of docs/replication.md */
+    int log_retention_s;            /* what is older than that is trimmed from the logs */
+    int clock_drift_permille;       /* ρ of docs/replication.md */
+    const char *etcd;               /* URL,… of the arbiter, see config_url_next; NULL: none */
+    int etcd_ttl_s;                 /* of the hub's claim */
+    const char *etcd_ca_file;       /* PEM; NULL: the system's authorities */
+    const char *etcd_cert_file;     /* PEM, shown to etcd; NULL: none */
+    const char *etcd_cert_key_file; /* PEM; NULL when etcd_cert_file holds the key too */
+    const char *etcd_user;          /* with etcd_password; NULL: none */
+    const char *etcd_password;
+    const char *consistency; /* one of the five names, in their public spelling */
+    int session_wait_ms;     /* how long a request waits for what its session token names */
 
     /* Where clients come in. */
     const char *listen_address; /* an IP address in text */

@@ -405,6 +405,8 @@ static bool prepare(struct process *process)
     struct fault fault;
 
     if (!keys_reload(config->key_file, &fault) ||
+        !tls_check_asking(config->etcd_ca_file, config->etcd_cert_file, config->etcd_cert_key_file,
+                          &fault) ||
         (config->https_port != CONFIG_PORT_NONE && !certificates_reload(config, &fault))) {
         fail("cannot start", fault.message);
         return false;

@@ -327,6 +327,36 @@ static bool read_own(struct tls *tls, const struct config *config, struct fault 
     return is_good;
 }
 
+/* ---- what others are asked with ---- */
+
+bool tls_check_asking(const char *ca_file, const char *cert_file, const char *key_file,
+                      struct fault *fault)
+{
+    const char *files[] = {ca_file, cert_file, key_file != NULL ? key_file : cert_file};
+    gnutls_certificate_credentials_t credentials;
+    int error = 0;
+
+    for (size_t i = 0; i < ARRAY_LEN(files); i++) {
+        if (files[i] != NULL && access(files[i], R_OK) != 0)
+            return fault_set(fault, 500, SUB_NONE, "cannot read \"%s\": %s", files[i],
+                             strerror(errno));
+    }
+    if (gnutls_certificate_allocate_credentials(&credentials) < 0)
+        return fault_set_oom(fault);
+    if (ca_file != NULL)
+        error = gnutls_certificate_set_x509_trust_file(credentials, ca_file, GNUTLS_X509_FMT_PEM);
+    if (ca_file != NULL && error == 0) /* how many */
+        error = GNUTLS_E_NO_CERTIFICATE_FOUND;
+    if (error < 0)
+        refuse_file(fault, ca_file, error);
+    else if (cert_file != NULL && (error = gnutls_certificate_set_x509_key_file(
+                                       credentials, cert_file, files[2], GNUTLS_X509_FMT_PEM)) < 0)
+        fault_set(fault, 500, SUB_NONE, "certificate \"%s\" with the key in \"%s\": %s", cert_file,
+                  files[2], gnutls_strerror(error));
+    gnutls_certificate_free_credentials(credentials);
+    return error >= 0;
+}
+
 /* ---- names ---- */
 
 static void names_add(struct names *names, struct slice name)

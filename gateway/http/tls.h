@@ -38,6 +38,15 @@ struct tls {
  */
 bool tls_prepare(struct tls *tls, const struct config *config, struct fault *fault) MUST_CHECK;
 
+/*
+ * Look at files with which others are asked, so that a wrong one is told at the start: authorities,
+ * and a certificate to show with its key, all in PEM. NULL: none; the key may be in cert_file.
+ *
+ * fault  500 naming the file: unreadable, malformed, a key that is not the certificate's
+ */
+bool tls_check_asking(const char *ca_file, const char *cert_file, const char *key_file,
+                      struct fault *fault) MUST_CHECK;
+
 /* Zeroed memory is accepted. */
 void tls_finish(struct tls *tls);
 

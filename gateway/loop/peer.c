@@ -122,6 +122,35 @@ static void handle_give_back(struct peers *peers, struct handle *handle)
 
 /* ---- the end of a call ---- */
 
+/* In TLS 1.3 a server that misses a certificate, or does not like it, ends the connection while we
+ * are still at our part of the handshake, or done with it. What libcurl makes of it depends on what
+ * it was about to do, and never names the reason. */
+static bool ended_at_handshake(CURL *easy, CURLcode result)
+{
+    curl_off_t handshake_us = 0;
+    long connects = 0;
+
+    curl_easy_getinfo(easy, CURLINFO_APPCONNECT_TIME_T, &handshake_us);
+    curl_easy_getinfo(easy, CURLINFO_NUM_CONNECTS, &connects);
+    return result == CURLE_SSL_CONNECT_ERROR ||
+           (handshake_us > 0 && connects > 0 &&
+            (result == CURLE_RECV_ERROR || result == CURLE_SEND_ERROR ||
+             result == CURLE_GOT_NOTHING));
+}
+
+static void complain(struct peer_call *call, CURLcode result)
+{
+    static const char hint[] = " (at the TLS handshake: does it want to see a certificate?)";
+    size_t room = sizeof(call->message) - sizeof(hint), len;
+
+    if (call->message[0] == '\0')
+        snprintf(call->message, sizeof(call->message), "%s", curl_easy_strerror(result));
+    call->answer.error = call->message;
+    len = strlen(call->message);
+    if (ended_at_handshake(call->handle->easy, result))
+        memcpy(call->message + (len < room ? len : room), hint, sizeof(hint));
+}
+
 static void call_describe(struct peer_call *call, CURLcode result)
 {
     long status = 0;
@@ -130,15 +159,15 @@ static void call_describe(struct peer_call *call, CURLcode result)
     curl_easy_getinfo(call->handle->easy, CURLINFO_TOTAL_TIME_T, &took_us);
     curl_easy_getinfo(call->handle->easy, CURLINFO_RESPONSE_CODE, &status);
     call->answer.took_us = took_us;
-    call->handle = NULL;
     if (call->body.has_failed)
         call->answer.error = "no memory for the answer";
     else if (call->excess != NULL)
         call->answer.error = call->excess;
     else if (result != CURLE_OK)
-        call->answer.error = call->message[0] != '\0' ? call->message : curl_easy_strerror(result);
+        complain(call, result);
     else if (status == 0)
         call->answer.error = "the answer has no status";
+    call->handle = NULL;
     if (call->answer.error != NULL)
         return;
     call->answer.status = (unsigned) status;
@@ -407,11 +436,25 @@ static bool set_post(struct handle *handle, const struct peer_request *request)
            curl_easy_setopt(handle->easy, CURLOPT_POSTFIELDS, body) == CURLE_OK;
 }
 
+/* Read anew for each connection: a file that was replaced counts from the next one on. The system's
+ * authorities, which libcurl finds in a folder besides, vouch for nobody where others are given. */
+static bool set_files(CURL *easy, const struct peer_options *options)
+{
+    const char *key_file =
+        options->cert_key_file != NULL ? options->cert_key_file : options->cert_file;
+
+    return (options->ca_file == NULL ||
+            (curl_easy_setopt(easy, CURLOPT_CAINFO, options->ca_file) == CURLE_OK &&
+             curl_easy_setopt(easy, CURLOPT_CAPATH, NULL) == CURLE_OK)) &&
+           (options->cert_file == NULL ||
+            (curl_easy_setopt(easy, CURLOPT_SSLCERT, options->cert_file) == CURLE_OK &&
+             curl_easy_setopt(easy, CURLOPT_SSLKEY, key_file) == CURLE_OK));
+}
+
 static bool handle_set(const struct peers *peers, struct peer_call *call,
                        const struct peer_request *request, long timeout_ms)
 {
     CURL *easy = call->handle->easy;
-    const char *ca_file = peers->options.ca_file;
 
     return curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https") == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_URL, request->url) == CURLE_OK &&
@@ -425,7 +468,7 @@ static bool handle_set(const struct peers *peers, struct peer_call *call,
            curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, timeout_ms) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 2L) == CURLE_OK &&
-           (ca_file == NULL || curl_easy_setopt(easy, CURLOPT_CAINFO, ca_file) == CURLE_OK) &&
+           set_files(easy, &peers->options) &&
            curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, call->message) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, take_body) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_WRITEDATA, call) == CURLE_OK &&

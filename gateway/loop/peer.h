@@ -23,8 +23,10 @@
 #define PEER_CONNECTIONS_MAX 32
 
 struct peer_options {
-    const char *ca_file;    /* PEM, borrowed; NULL: the system's authorities */
-    int connect_timeout_ms; /* at least 1 */
+    const char *ca_file;       /* PEM, borrowed as the others; NULL: the system's authorities */
+    const char *cert_file;     /* PEM, shown to peers that want to see one; NULL: none */
+    const char *cert_key_file; /* PEM; NULL: in cert_file */
+    int connect_timeout_ms;    /* at least 1 */
 };
 
 struct peers {

@@ -184,6 +184,7 @@ static void print_arbiter(struct slice arbiter)
 {
     struct slice holder = text_of(member(arbiter, "holder"));
     struct slice margin = member(arbiter, "marginSeconds"),
+                 silent = member(arbiter, "secondsSinceAnswer"),
                  error = text_of(member(arbiter, "error"));
 
     if (json_type(arbiter) != JSON_OBJECT)
@@ -193,9 +194,11 @@ static void print_arbiter(struct slice arbiter)
            slice_equals_text(holder, "null") ? "nobody" : holder.ptr);
     if (!slice_equals_text(margin, "0.000"))
         printf(", here for %.*s s more", (int) margin.len, margin.ptr);
-    if (error.len > 0)
-        printf("; no answer for %.*s s: %.*s", (int) member(arbiter, "secondsSinceAnswer").len,
-               member(arbiter, "secondsSinceAnswer").ptr, (int) error.len, error.ptr);
+    if (error.len > 0 && slice_equals_text(silent, "null"))
+        printf("; no answer yet: %.*s", (int) error.len, error.ptr);
+    else if (error.len > 0)
+        printf("; no answer for %.*s s: %.*s", (int) silent.len, silent.ptr, (int) error.len,
+               error.ptr);
     printf("\n");
 }
 

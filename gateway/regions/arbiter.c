@@ -5,6 +5,7 @@
 #include "model/json.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 
 #include "base/banned.h"
 
@@ -82,6 +83,15 @@ void arbiter_print_grant(struct buf *out, int64_t ttl_s)
 void arbiter_print_lease(struct buf *out, int64_t lease)
 {
     buf_printf(out, "{\"ID\":\"%" PRId64 "\"}", lease);
+}
+
+void arbiter_print_login(struct buf *out, const char *user, const char *password)
+{
+    buf_append_text(out, "{\"name\":");
+    buf_append_json_string(out, slice_from_text(user));
+    buf_append_text(out, ",\"password\":");
+    buf_append_json_string(out, slice_from_text(password));
+    buf_append_char(out, '}');
 }
 
 static void append_condition(struct buf *out, struct slice account, const char *rest,
@@ -327,6 +337,21 @@ bool arbiter_read_transaction(struct slice answer, bool *is_done, struct fault *
     *is_done = json_find(root, SLICE_LITERAL("succeeded"), &succeeded) &&
                json_type(succeeded) == JSON_TRUE;
     return json_find(root, SLICE_LITERAL("header"), &header) || malformed(fault);
+}
+
+bool arbiter_read_login(struct slice answer, char token[ARBITER_TOKEN_BYTES], struct fault *fault)
+{
+    static const char letters[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_=";
+    struct slice root, value;
+
+    if (!read_answer(&root, answer, fault))
+        return false;
+    if (!json_find(root, SLICE_LITERAL("token"), &value) || json_type(value) != JSON_STRING ||
+        value.len <= 2 || value.len - 2 >= ARBITER_TOKEN_BYTES)
+        return malformed(fault);
+    snprintf(token, ARBITER_TOKEN_BYTES, "%.*s", (int) value.len - 2, value.ptr + 1);
+    return strspn(token, letters) == value.len - 2 || malformed(fault);
 }
 
 /* ---- what is to be done ---- */

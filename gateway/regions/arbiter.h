@@ -21,6 +21,7 @@
 #include "regions/lease.h"
 
 #define ARBITER_ANSWER_BYTES_MAX (256u << 10)
+#define ARBITER_TOKEN_BYTES 4096 /* of a login, its end included */
 /* Kept of a lease for what the clocks and the drift do not say. */
 #define ARBITER_SPARE_MS 1000
 
@@ -58,6 +59,8 @@ struct arbiter_view {
 void arbiter_print_look(struct buf *out, struct slice account);
 void arbiter_print_grant(struct buf *out, int64_t ttl_s);
 void arbiter_print_lease(struct buf *out, int64_t lease);
+/* Of requests to /v3/auth/authenticate. */
+void arbiter_print_login(struct buf *out, const char *user, const char *password);
 
 /*
  * Of requests to /v3/kv/txn: put both keys, if they are as they were looked at. A claim that was
@@ -83,6 +86,9 @@ bool arbiter_read_grant(struct slice answer, int64_t *lease, int64_t *granted_s,
 bool arbiter_read_keepalive(struct slice answer, int64_t *granted_s,
                             struct fault *fault) MUST_CHECK;
 bool arbiter_read_transaction(struct slice answer, bool *is_done, struct fault *fault) MUST_CHECK;
+/* What requests bear as their header authorization: letters, digits, '.', '-', '_', '='. */
+bool arbiter_read_login(struct slice answer, char token[ARBITER_TOKEN_BYTES],
+                        struct fault *fault) MUST_CHECK;
 
 /* ---- what is to be done ---- */
 

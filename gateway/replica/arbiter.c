@@ -37,6 +37,8 @@ struct tick {
     op_step *after;     /* of a question to etcd */
     unsigned tries;     /* servers that have not answered it */
     unsigned questions; /* of it: one, or the keep-alive beside it */
+    struct buf login;
+    bool has_logged_in; /* in this tick */
     int64_t asked_ms;   /* before it left */
     int64_t lease;      /* granted in this tick */
     int64_t granted_s;
@@ -136,6 +138,8 @@ bool arbiter_start(struct arbiter *arbiter, struct replica *replica)
 {
     const struct config *config = replica->config;
     struct peer_options options = {.ca_file = config->etcd_ca_file,
+                                   .cert_file = config->etcd_cert_file,
+                                   .cert_key_file = config->etcd_cert_key_file,
                                    .connect_timeout_ms = CALL_MAX_MS};
     struct slice rest = slice_from_text(config->etcd), url;
 
@@ -198,6 +202,7 @@ static void free_tick(void *object)
 
     buf_finish(&self->body);
     buf_finish(&self->keepalive);
+    buf_finish(&self->login);
 }
 
 static int call_ms(const struct arbiter *arbiter)
@@ -209,25 +214,62 @@ static int call_ms(const struct arbiter *arbiter)
     return ms < CALL_MIN_MS ? CALL_MIN_MS : (int) ms;
 }
 
-static op_step etcd_answered;
+static op_step etcd_answered, logged_in;
 
-static enum op_next send(struct op *op)
+/* Its url is NULL without memory. */
+static struct peer_request request_to(struct op *op, const char *path, const struct buf *body,
+                                      const char *const *headers)
+{
+    const struct arbiter *arbiter = op_self(op, struct tick)->arbiter;
+    struct slice url = arbiter->urls[arbiter->url];
+
+    return (struct peer_request){
+        .url = arena_printf(&op->arena, "%.*s%s", (int) url.len, url.ptr, path),
+        .timeout_ms = call_ms(arbiter),
+        .body_max_bytes = ARBITER_ANSWER_BYTES_MAX,
+        .is_post = true,
+        .body = buf_slice(body),
+        .headers = headers};
+}
+
+/* Where etcd wants to know who asks: a token, for the questions of this tick and of those to come.
+ */
+static enum op_next log_in(struct op *op)
 {
     static const char *const headers[] = {"content-type: application/json", NULL};
     struct tick *self = op_self(op, struct tick);
+    const struct config *config = self->arbiter->replica->config;
+
+    self->has_logged_in = true;
+    self->login.len = 0;
+    arbiter_print_login(&self->login, config->etcd_user, config->etcd_password);
+    struct peer_request request = request_to(op, "/v3/auth/authenticate", &self->login, headers);
+    if (self->login.has_failed || request.url == NULL) {
+        fault_set_oom(&op->fault);
+        return OP_FAILED;
+    }
+    return peer_ask(&self->arbiter->peers, op, &request, logged_in);
+}
+
+static enum op_next send(struct op *op)
+{
+    struct tick *self = op_self(op, struct tick);
     struct arbiter *arbiter = self->arbiter;
-    struct slice url = arbiter->urls[arbiter->url];
+    const char *headers[] = {"content-type: application/json", NULL, NULL};
     struct peer_request requests[2];
 
+    if (arbiter->replica->config->etcd_user != NULL && !arbiter->is_logged_in)
+        return log_in(op);
+    if (arbiter->token[0] != '\0') {
+        headers[1] = arena_printf(&op->arena, "authorization: %s", arbiter->token);
+        if (headers[1] == NULL) {
+            fault_set_oom(&op->fault);
+            return OP_FAILED;
+        }
+    }
     for (unsigned i = 0; i < self->questions; i++) {
-        requests[i] =
-            (struct peer_request){.url = arena_printf(&op->arena, "%.*s%s", (int) url.len, url.ptr,
-                                                      i == 0 ? self->path : "/v3/lease/keepalive"),
-                                  .timeout_ms = call_ms(arbiter),
-                                  .body_max_bytes = ARBITER_ANSWER_BYTES_MAX,
-                                  .is_post = true,
-                                  .body = buf_slice(i == 0 ? &self->body : &self->keepalive),
-                                  .headers = headers};
+        requests[i] = request_to(op, i == 0 ? self->path : "/v3/lease/keepalive",
+                                 i == 0 ? &self->body : &self->keepalive, headers);
         if (requests[i].url == NULL) {
             fault_set_oom(&op->fault);
             return OP_FAILED;
@@ -282,23 +324,14 @@ static void be_content(struct tick *self)
         log_info(&self->arbiter->op.log, "etcd answers again", "%s", "");
 }
 
-static enum op_next etcd_answered(struct op *op)
+/* The server that was asked did not do it, for this reason: ask the next one. */
+static enum op_next ask_another(struct op *op, const char *reason)
 {
     struct tick *self = op_self(op, struct tick);
     struct arbiter *arbiter = self->arbiter;
-    const struct peer_answer *answer = peer_answer(op, 0);
-    char text[COMPLAINT_BYTES];
+    struct slice url = arbiter->urls[arbiter->url];
+    const char *why = arena_printf(&op->arena, "%.*s: %s", (int) url.len, url.ptr, reason);
 
-    if (answer->status == 200) {
-        be_content(self);
-        return op_again(op, self->after);
-    }
-    (void) complaint_read(answer->body, text, sizeof(text));
-    const char *why =
-        answer->error != NULL
-            ? arena_printf(&op->arena, "%.*s: %s", (int) arbiter->urls[arbiter->url].len,
-                           arbiter->urls[arbiter->url].ptr, answer->error)
-            : arena_printf(&op->arena, "status %u: %s", answer->status, text);
     if (arbiter->is_stopping)
         return OP_DONE;
     arbiter->url = (arbiter->url + 1) % arbiter->url_count;
@@ -306,6 +339,67 @@ static enum op_next etcd_answered(struct op *op)
         return send(op);
     complain(self, why != NULL ? why : "no memory");
     return OP_DONE;
+}
+
+static enum op_next refused(struct op *op, const struct peer_answer *answer)
+{
+    char text[COMPLAINT_BYTES], reason[COMPLAINT_BYTES + 32];
+
+    if (answer->error != NULL)
+        return ask_another(op, answer->error);
+    (void) complaint_read(answer->body, text, sizeof(text));
+    snprintf(reason, sizeof(reason), "status %u: %s", answer->status, text);
+    return ask_another(op, reason);
+}
+
+/* Authentication may be enabled later, while we run: who logs in before is not refused for it. */
+static bool is_nobody_asked_for(const struct peer_answer *answer)
+{
+    char text[COMPLAINT_BYTES];
+
+    return answer->status != 0 && complaint_read(answer->body, text, sizeof(text)) &&
+           strstr(text, "authentication is not enabled") != NULL;
+}
+
+static enum op_next logged_in(struct op *op)
+{
+    struct arbiter *arbiter = op_self(op, struct tick)->arbiter;
+    const struct peer_answer *answer = peer_answer(op, 0);
+    struct fault fault;
+
+    arbiter->token[0] = '\0';
+    if (answer->status != 200 && !is_nobody_asked_for(answer))
+        return refused(op, answer);
+    if (answer->status == 200 && !arbiter_read_login(answer->body, arbiter->token, &fault)) {
+        arbiter->token[0] = '\0';
+        return ask_another(op, fault.message);
+    }
+    arbiter->is_logged_in = true;
+    return send(op);
+}
+
+/* A token ends when a server has not seen it for long, and when the user is changed: 401. Who has
+ * none is told 400, once authentication is enabled. */
+static bool is_token_old(const struct tick *self, const struct peer_answer *answer)
+{
+    return (answer->status == 400 || answer->status == 401) && self->arbiter->is_logged_in &&
+           !self->has_logged_in;
+}
+
+static enum op_next etcd_answered(struct op *op)
+{
+    struct tick *self = op_self(op, struct tick);
+    const struct peer_answer *answer = peer_answer(op, 0);
+
+    if (answer->status == 200) {
+        be_content(self);
+        return op_again(op, self->after);
+    }
+    if (is_token_old(self, answer)) {
+        self->arbiter->is_logged_in = false;
+        return send(op);
+    }
+    return refused(op, answer);
 }
 
 static void malformed(struct tick *self, const struct op *op)

@@ -18,7 +18,7 @@
 #include "replica/replica.h"
 #include "store/regions.h"
 
-#define ARBITER_REASON_BYTES 160
+#define ARBITER_REASON_BYTES 256
 
 struct arbiter {
     struct replica *replica;
@@ -28,7 +28,9 @@ struct arbiter {
     struct op op;
     bool is_running, is_stopping;
     struct slice urls[CONFIG_ETCD_MAX];
-    unsigned url_count, url; /* the one that answered last */
+    unsigned url_count, url;         /* the one that answered last */
+    bool is_logged_in;               /* or etcd asks for nobody's name */
+    char token[ARBITER_TOKEN_BYTES]; /* "": none */
     struct arbiter_state state;
     int64_t lease;           /* of this region's claim, as it was seen last; 0: it has none */
     int64_t free_from_ms;    /* nobody acts by a claim that this one replaced */

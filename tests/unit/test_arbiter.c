@@ -355,6 +355,42 @@ static void leases_and_transactions_are_read(void **state)
 }
 
 /* The keys of an account "orrery" end before those of an account "orrery0" or "orrery-2". */
+static void a_login_is_printed_and_read(void **state)
+{
+    static const char *const bad[] = {"{}",
+                                      "{\"token\":7}",
+                                      "{\"token\":\"\"}",
+                                      "{\"token\":\"a b\"}",
+                                      "{\"token\":\"a\\r\\nb\"}",
+                                      "{\"token\":\"ä\"}",
+                                      "{\"error\":\"etcdserver: no\",\"token\":\"a\"}"};
+    char token[ARBITER_TOKEN_BYTES];
+    struct buf text = {0};
+    struct fault fault;
+
+    (void) state;
+    arbiter_print_login(&text, "me", "say \"friend\" \\");
+    buf_append_char(&text, '\0');
+    assert_string_equal(text.ptr, "{\"name\":\"me\",\"password\":\"say \\\"friend\\\" \\\\\"}");
+    text.len = 0;
+    buf_append_text(&text, "{\"header\":{\"revision\":\"2\"},\"token\":\"aB-_=.15\"}");
+    assert_true(arbiter_read_login(buf_slice(&text), token, &fault));
+    assert_string_equal(token, "aB-_=.15");
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+        assert_false(arbiter_read_login(slice_from_text(bad[i]), token, &fault));
+    text.len = 0;
+    buf_append_text(&text, "{\"token\":\"");
+    for (size_t i = 1; i < ARBITER_TOKEN_BYTES; i++)
+        buf_append_char(&text, 'x');
+    buf_append_text(&text, "\"}");
+    assert_true(arbiter_read_login(buf_slice(&text), token, &fault));
+    assert_int_equal(strlen(token), ARBITER_TOKEN_BYTES - 1);
+    text.len -= 2;
+    buf_append_text(&text, "x\"}");
+    assert_false(arbiter_read_login(buf_slice(&text), token, &fault));
+    buf_finish(&text);
+}
+
 static void accounts_do_not_meet(void **state)
 {
     char *first = base64("/orrery/orrery/"), *behind = base64("/orrery/orrery0");
@@ -415,6 +451,7 @@ int main(void)
         cmocka_unit_test(a_claim_that_is_none_of_ours_is_held),
         cmocka_unit_test(what_etcd_does_not_answer_is_refused),
         cmocka_unit_test(leases_and_transactions_are_read),
+        cmocka_unit_test(a_login_is_printed_and_read),
         cmocka_unit_test(accounts_do_not_meet),
         cmocka_unit_test(a_claim_names_what_was_seen),
     };

@@ -148,6 +148,10 @@ static void settings_that_contradict_each_other_are_refused(void **state)
     assert_refused(READ("serve", "--protocol", "https", "--http-port", "1"), "contradicts");
     assert_refused(READ("serve", "--cert-key-file", "x"), "cert-file");
     assert_refused(READ("serve", "--cert-secret", "x"), "cert-file");
+    assert_refused(READ("serve", "--etcd-cert-key-file", "x"), "etcd-cert-file");
+    assert_refused(READ("up", "--etcd-user", "x"), "etcd-password");
+    assert_refused(READ("up", "--etcd-password", "hush"), "etcd-user");
+    assert_null(strstr(fault.message, "hush"));
     assert_refused(READ("up", "--port", "65500"), "port");
     assert_refused(READ("up", "--public-endpoint", "host:8081"), "host alone");
     assert_refused(READ("up", "--regions", "6"), "regions");
@@ -164,6 +168,8 @@ static void secrets_are_not_repeated_in_messages(void **state)
     memset(url, 's', sizeof(url) - 1);
     memcpy(url, "password=hush", 13);
     assert_false(READ("serve", "--database", url));
+    assert_null(strstr(fault.message, "hush"));
+    assert_false(READ("serve", "--etcd-password", url));
     assert_null(strstr(fault.message, "hush"));
 }
 

@@ -9,7 +9,7 @@ import time
 
 import pytest
 from support.account import Account, wait_for
-from support.etcd import Etcd, encode
+from support.etcd import PASSWORD, USER, Authority, Etcd, encode
 from support.gateway import environment, program
 
 TTL_S = 6
@@ -130,24 +130,32 @@ def test_what_strong_has_acknowledged_outlives_the_hub():
             account.wait_converged(regions=(2, 3))
 
 
+def secure(link):
+    return link.url.replace("http://", "https://")
+
+
 @pytest.fixture(scope="module")
 def cluster():
-    """Each region has a link of its own to etcd; the hub has two gateways. Keys of other accounts are there too."""
-    with Etcd() as etcd:
+    """Each region has a link of its own to etcd, which speaks TLS, wants to see a certificate, and knows who may do what. Each has
+    two gateways. Keys of other accounts are there too."""
+    with Etcd(is_secure=True) as etcd:
         for name in ("orrery-2", "orrer", "orrery0"):
             etcd.ask("/v3/kv/put", {"key": encode(f"/orrery/{name}/hub"), "value": encode('{"ordinal":3}')})
         account = Account(regions=3, gateways=2)
         links = {region.ordinal: account.network.link(etcd.addresses) for region in account.regions}
         for region in account.regions:
-            region.extra_args = ["--etcd", links[region.ordinal].url, "--etcd-ttl-s", str(TTL_S)]
+            region.extra_args = ["--etcd", secure(links[region.ordinal]), "--etcd-ttl-s", str(TTL_S), *etcd.settings]
         with account:
             prepare(account)
+            etcd.make_users()
+            wait_for(lambda: writes(account.region(1)), SOON_S)
             yield account, etcd, links
 
 
 def test_etcd_away_stops_writes_until_it_is_back(cluster):
     account, etcd, _ = cluster
     before = epochs(account.region(1))
+    etcd.ask("/v3/auth/user/changepw", {"name": USER, "password": PASSWORD})  # who has logged in is nobody from now on
     etcd.kill9()
     for gateway in (0, 1):
         wait_for(lambda: refuses(account.region(1), gateway), SOON_S)
@@ -159,6 +167,38 @@ def test_etcd_away_stops_writes_until_it_is_back(cluster):
     for gateway in (0, 1):
         wait_for(lambda: writes(account.region(1), gateway), SOON_S)
     assert epochs(account.region(1)) == before and hub_is(account, 1, (1, 2, 3)) is None
+
+
+def with_settings(args, changed):
+    """The same with other values; None: without it."""
+    pairs = {**dict(zip(args[::2], args[1::2])), **changed}
+    return [word for pair in pairs.items() if pair[1] is not None for word in pair]
+
+
+def test_an_etcd_that_cannot_be_believed_is_not_asked(cluster, tmp_path):
+    """Nor does it answer one whom it does not know. Each is told why, and the region's other gateway goes on."""
+    account, etcd, links = cluster
+    region = account.region(3)
+    gateway, right = region.gateways[1], region.extra_args
+    stranger = Authority(tmp_path, "stranger")
+    certificate, key = stranger.issue("client", "clientAuth")
+    for changed, why in [
+            ({"--etcd-ca-file": str(stranger.file("stranger"))}, "certificate verification failed"),
+            ({"--etcd": secure(links[3]).replace("127.0.0.1", "localhost")}, "does not match target host name 'localhost'"),
+            ({"--etcd-cert-file": str(certificate), "--etcd-cert-key-file": str(key)}, "does it want to see a certificate?"),
+            ({"--etcd-cert-file": None, "--etcd-cert-key-file": None}, "does it want to see a certificate?"),
+            ({"--etcd-password": "guess"}, "authentication failed, invalid user ID or password"),
+            ({}, None)]:
+        gateway.stop()
+        region.extra_args = with_settings(right, changed)
+        gateway.start()
+        wait_for(lambda: None if arbiter(region, 1)["answers"] or "error" in arbiter(region, 1) else "etcd was not asked", SOON_S)
+        found = arbiter(region, 1)
+        assert found["answers"] is (why is None) and (why or "") in found.get("error", ""), found
+        if why is not None:
+            assert found["secondsSinceAnswer"] is None and found["error"] in gateway.log(), gateway.log()
+            assert found["error"].startswith(region.extra_args[1]), found
+    assert arbiter(region, 0)["answers"] is True
 
 
 def test_a_hub_that_etcd_does_not_hear_hands_over(cluster):
@@ -245,6 +285,7 @@ def test_an_operator_takes_the_claim_from_a_hub_that_lives(cluster):
     (["--etcd", "127.0.0.1:2379"], "etcd"), (["--etcd", "http://a:1,,http://b:1"], "etcd"),
     (["--etcd", "ftp://localhost"], "etcd"), (["--etcd", ""], "etcd"), (["--etcd-ttl-s", "1"], "etcd-ttl-s"),
     (["--etcd", ",".join(["http://h:1"] * 9)], "at most 8"),
+    (["--etcd-cert-key-file", "x"], '"etcd-cert-key-file" needs "etcd-cert-file"'), (["--etcd-user", "x"], "need each other"),
 ])
 def test_settings_that_cannot_be(args, message):
     done = subprocess.run([program(), "serve", "--database", "postgresql://nowhere/x", *args], env=environment(),

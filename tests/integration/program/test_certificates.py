@@ -1,4 +1,4 @@
-"""A certificate of the user's own: what clients see of it, and that SIGHUP brings the next one."""
+"""A certificate of the user's own: what clients see of it, and that SIGHUP brings the next one. Files with which etcd is asked."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ import urllib.parse
 
 import pytest
 from support import wire
-from support.gateway import Gateway
+from support.gateway import Gateway, conninfo_of, migrate
 
 
 def make(folder, name, *args):
@@ -179,3 +179,19 @@ def test_without_https_there_is_no_certificate(server):
         assert client.get("/dbs").status == 200
         assert "certificate loaded" not in gateway.log()
         client.close()
+
+
+def test_wrong_files_for_etcd_end_the_start(server, orrery, tmp_path):
+    assert migrate(conninfo_of(server)).returncode == 0
+    (first, key), (_, other) = make(tmp_path, "first"), make(tmp_path, "other")
+    away, no_pem = tmp_path / "away.pem", tmp_path / "no.pem"
+    no_pem.write_text("-----BEGIN CERTIFICATE-----\n")
+    for words, message in [
+            (["--etcd-ca-file", away], f'cannot read "{away}": No such file or directory'),
+            (["--etcd-ca-file", no_pem], f'certificate "{no_pem}": '), (["--etcd-ca-file", key], f'certificate "{key}": '),
+            (["--etcd-cert-file", first, "--etcd-cert-key-file", away], f'cannot read "{away}": No such file or directory'),
+            (["--etcd-cert-file", first, "--etcd-cert-key-file", other], f'certificate "{first}" with the key in "{other}": '),
+            (["--etcd-cert-file", first], f'certificate "{first}" with the key in "{first}": ')]:
+        done = orrery("serve", "--port", "none", "--http-port", "0", "--database", conninfo_of(server), *words)
+        assert done.returncode == 1 and f"cannot start: {message}" in done.stderr, (words, done)
+        assert len(done.stderr.strip().splitlines()) == 1 and done.stderr[-3:].strip() not in ("", ":"), done.stderr

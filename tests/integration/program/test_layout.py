@@ -8,6 +8,7 @@ import urllib.parse
 
 import pytest
 import yaml
+from support.etcd import Etcd
 from support.gateway import program
 from support.postgres import Postgres
 from support.up import Up, eventually
@@ -121,38 +122,52 @@ def compose():
     return yaml.safe_load((ROOT / "compose.yaml").read_text())
 
 
+def value(command, flag):
+    return command[command.index(flag) + 1]
+
+
 def test_the_compose_file_and_its_regions_agree():
     found = compose()
     services, own = found["services"], found["services"]["orrery"]
     databases = {name for name, service in services.items() if service["image"].startswith("postgres:")}
-    assert set(services) == databases | {"orrery"}
-    assert set(own["depends_on"]) == databases
+    assert set(services) == databases | {"etcd", "orrery"}
+    assert own["depends_on"] == {name: {"condition": "service_healthy"} for name in databases | {"etcd"}}
     for name in databases:
         assert services[name]["healthcheck"]["test"] and services[name]["environment"]["POSTGRES_DB"] == "orrery"
     mounted = dict(volume.split(":")[:2] for service in services.values() for volume in service["volumes"])
     assert {source for source in mounted if not source.startswith(".")} == set(found["volumes"])
-    file = own["command"][own["command"].index("--regions-file") + 1]
+    file = value(own["command"], "--regions-file")
     [source] = [source for source, target in mounted.items() if target == file]
     layout = json.loads((ROOT / source).read_text())
     assert {urllib.parse.urlsplit(region["database"]).hostname for region in layout["regions"]} == databases
     assert len({service["volumes"][0] for name, service in services.items() if name in databases}) == len(databases)
+    of_etcd = services["etcd"]["command"]
+    known = subprocess.run(["etcd", "--help"], capture_output=True, text=True, timeout=60).stdout
+    assert services["etcd"]["healthcheck"]["test"] and all(f"{flag} '" in known for flag in of_etcd[1::2])
+    assert value(of_etcd, "--data-dir") == services["etcd"]["volumes"][0].split(":")[1]
+    assert value(own["command"], "--etcd") == value(of_etcd, "--advertise-client-urls") == "http://etcd:2379"
+    assert urllib.parse.urlsplit(value(of_etcd, "--listen-client-urls")).port == 2379
     ports = sorted(int(port.split(":")[0]) for port in own["ports"])
     assert ports == [8081 + n for n in range(len(databases))] + [8181 + n for n in range(len(databases))]
     assert all(port.split(":")[0] == port.split(":")[1] for port in own["ports"])  # clients are told these numbers
 
 
 def test_the_regions_of_the_compose_file_are_understood(folder):
-    """The program reads the file as it is, but for the servers, which are here."""
+    """The program reads the files as they are, but for the servers, which are here; etcd knows the hub when it has started."""
     layout = json.loads((ROOT / "compose.regions.json").read_text())
-    with Postgres() as first, Postgres() as second, Postgres() as third:
+    with Postgres() as first, Postgres() as second, Postgres() as third, Etcd() as etcd:
         for region, server in zip(layout["regions"], (first, second, third)):
             region["database"] = server.conninfo()
         (folder / "regions.json").write_text(json.dumps(layout))
         command = compose()["services"]["orrery"]["command"]
-        flags = [word for word in command[1:] if word not in ("--data", "/var/lib/orrery", "--regions-file", "/etc/orrery/regions.json")]
-        with Up(folder / "data", "--regions-file", str(folder / "regions.json"), *flags, regions=3) as up:
+        flags = dict(zip(command[1::2], command[2::2], strict=True))
+        assert set(flags) == {"--data", "--regions-file", "--listen", "--etcd"}
+        with Up(folder / "data", "--regions-file", str(folder / "regions.json"), "--listen", flags["--listen"], "--etcd", etcd.urls,
+                regions=3) as up:
             assert names(up) == [region["name"] for region in layout["regions"]]
             assert [region["https"] for region in up.ready["regions"]] == [f"https://localhost:{up.port + n}/" for n in range(3)]
+            eventually(lambda: etcd.get("/orrery/orrery/hub") is not None, "etcd knows the hub", 60)
+            assert json.loads(etcd.get("/orrery/orrery/hub"))["region"] == names(up)[0]
             up.stop()
 
 
