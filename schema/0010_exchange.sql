@@ -131,7 +131,10 @@ begin
         acked = case when p_is_first then x.acked else orrery.vector_max(p.acked, x.acked) end,
         committed = case when p_is_first then x.committed else orrery.vector_max(p.committed, x.committed) end
     from (select x.range_id, x.held, x.acked::bigint[], x.committed::bigint[],
-                 orrery.is_beyond_log(x.range_id, x.acked::bigint[]) as is_beyond
+                 case when orrery.is_beyond_log(x.range_id, x.acked::bigint[]) then  -- and no message that overtook this one says otherwise
+                     p_is_first or orrery.is_beyond_log(x.range_id, orrery.vector_max(x.acked::bigint[], (
+                         select q.acked from orrery.peers q where q.region = p_region and q.range_id = x.range_id)))
+                 else false end as is_beyond
           from unnest(p_range, p_held, p_acked, p_committed) x(range_id, held, acked, committed)) x
     where p.region = p_region and p.range_id = x.range_id
       and (p.seq < x.held or p.acked <> x.acked or p.committed <> x.committed or (p.seq >= orrery.copy_base()) <> x.is_beyond

@@ -177,6 +177,12 @@ create table orrery.join_goals (
     ranges   json not null
 );
 
+-- Of how many ranges a region lacks, as far as it has said, what only a copy can bring.
+create function orrery.copies_due(p_region smallint) returns bigint language sql stable as $$
+    select count(*) from orrery.peers p join orrery.ranges g on g.range_id = p.range_id and g.state in ('online', 'read-only')
+    where p.region = p_region and p.seq >= orrery.copy_base()
+$$;
+
 -- A region that joins told what it has: how many ranges lack something of its goal. Where it got there after a long while, what
 -- was written meanwhile is much: the goal becomes what there is now.
 create function orrery.join_look(p_region smallint, p_told json) returns bigint language plpgsql as $$
@@ -201,6 +207,8 @@ begin
         select from json_array_elements_text(w.vector) with ordinality v(lsn, o)
         where v.lsn::bigint > coalesce((x.vector ->> (v.o - 1)::integer)::bigint, 0))
     into lacking;
+    -- it has all, perhaps, and has not said so where the log is read for it: it would be left behind at once
+    lacking := lacking + orrery.copies_due(p_region);
     if lacking = 0 and goal.round < 4 and clock_timestamp() - goal.taken_at > interval '15 seconds' then
         update orrery.join_goals j set round = j.round + 1, taken_at = clock_timestamp(), ranges = orrery.ranges_tell()
         where j.region = p_region;

@@ -392,6 +392,6 @@ create function orrery.region_left_behind(p_silent_s bigint) returns smallint la
       and (exists (select from orrery.peers_heard h where h.region = (r ->> 'ordinal')::smallint
                    -- one that has nothing to tell does so every ten seconds
                    and h.at < clock_timestamp() - greatest(p_silent_s, 20) * interval '1 second')
-           or exists (select from orrery.peers p where p.region = (r ->> 'ordinal')::smallint and p.seq >= orrery.copy_base()))
+           or orrery.copies_due((r ->> 'ordinal')::smallint) > 0)
     order by 1 limit 1
 $$;

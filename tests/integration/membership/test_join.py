@@ -182,6 +182,28 @@ def trimmed(region):
     wait_for(lambda: None if horizon(region)[0] > 0 and horizon(region)[0] == horizon(region)[1] else f"horizon: {horizon(region)}", 60)
 
 
+GATE = 4711
+
+
+class Gate:
+    """Closed, it holds up every piece of a copy but the first, in a transaction that has done its work. A crash of PostgreSQL opens it."""
+
+    def __init__(self, region):
+        self.region, self.connection = region, region.postgres.connect(autocommit=True)
+        self.connection.execute("select pg_advisory_lock(%s)", [GATE])
+
+    def wait(self, but=None):
+        """Until another backend than that one has come to it: which, and what of the copy was committed before."""
+        found = []
+
+        def nobody():
+            found[:] = self.region.sql("select pid, x.* from pg_locks, (select range_id, at, upto from orrery.copies where at > 0) x"
+                                       " where locktype = 'advisory' and not granted and pid is distinct from %s", [but])
+            return None if found else "nobody is in the middle of a copy"
+        wait_for(nobody, 60)
+        return found[0][0], found[0][1:]
+
+
 def states(account):
     document = account.region(1).sql("select document from orrery.topology where state = 'open' order by epoch desc limit 1")[0][0]
     document = document if isinstance(document, dict) else json.loads(document)
@@ -193,11 +215,15 @@ def test_what_is_no_longer_in_the_log_is_copied():
     with Account(regions=2, args=["--log-retention-s", "2"]) as account:
         hub = account.region(1).client()
         fill(hub)
-        trimmed(account.region(1))
+        for region in account.regions:  # no log has it, either
+            trimmed(region)
         # More than it copies in the time of a statement comes in steps.
         third = account.add_region("North Europe", args=["--request-timeout-ms", "1000"])
         text, = third.sql("select pg_get_functiondef('orrery.exchange_copy'::regproc)")[0]
-        third.sql(text.replace("\nbegin\n", "\nbegin\n    perform pg_sleep(0.02 * cardinality(p_lsn));\n", 1))
+        slow = text.replace("\nbegin\n", "\nbegin\n    perform pg_sleep(0.02 * cardinality(p_lsn));\n", 1)
+        gated = slow.replace("\n    taken := ", f"\n    if p_from > 0 then perform pg_advisory_xact_lock_shared({GATE}); end if;\n    taken := ", 1)
+        assert len({text, slow, gated}) == 3
+        third.sql(gated)
         for region in (1, 2):
             account.link(3, region).delay(0.2)
         third.gateways[0].arm("copy-committed", "kill")
@@ -225,9 +251,24 @@ def test_what_is_no_longer_in_the_log_is_copied():
         wait_for(lambda: None if states(account).get(3) == "joining" else f"{states(account)}", 60)
         assert "North Europe" not in readable(account)
         tombstones = "select count(*) from orrery.items_%d where deleted" % account.region(1).sql("select min(container) from orrery.ranges where container > 0")[0]
-        trimmed(account.region(1))
+        for region in account.regions[:2]:
+            trimmed(region)
         wait_for(lambda: None if account.region(1).sql(tombstones) == [(0,)] else f"{account.region(1).sql(tombstones)} tombstones", 60)
-        third.restart()
+        third.postgres.start()
+        gate = Gate(third)
+        third.start()
+        first, _ = gate.wait()
+        third.gateways[0].kill9()
+        third.start()
+        _, before = gate.wait(but=first)
+        third.postgres.kill9()
+        third.postgres.start()
+        gate = Gate(third)
+        _, after = gate.wait()
+        assert after == before
+        account.region(1).postgres.kill9()
+        account.region(1).postgres.start()
+        gate.connection.close()
         added(account, "North Europe")
         account.wait_converged()
         account.check()

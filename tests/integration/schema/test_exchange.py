@@ -255,6 +255,19 @@ def test_partitions_in_which_nothing_is_left_are_dropped(hub):
     assert [row[:3] for row in find(hub.connection, 2, ENTRIES) if row[0] == first] == [(first, COPY_BASE, COPY_BASE + PARTITION + 2)]
     note(hub.connection, 2, {first: heads[first]})
     assert [row[:3] for row in find(hub.connection, 2, ENTRIES) if row[0] == first] == [(first, 0, PARTITION + 3)], "the log again"
+    note(hub.connection, 2, {first: 5})  # was on its way for longer
+    assert [row[:3] for row in find(hub.connection, 2, ENTRIES) if row[0] == first] == [(first, 0, PARTITION + 3)], "it has said more"
+
+    # Who joins and has all must have told so with its requests, too: whoever is in the middle of a copy, and does not join, is left behind.
+    number = lambda statement, *given: hub.connection.execute(f"select {statement}", given).fetchone()[0]  # noqa: E731
+    look = lambda: number("orrery.join_look(2::smallint, orrery.ranges_tell())")  # noqa: E731
+    note(hub.connection, 2, {first: 5}, is_first=True)
+    assert [look(), look(), number("orrery.region_left_behind(1000)")] == [1, 1, 2]
+    with hub.connection.transaction(force_rollback=True):
+        hub.connection.execute("update orrery.ranges set state = 'dropped' where range_id = %s", [first])
+        assert [look(), number("orrery.region_left_behind(1000)")] == [0, None], "nobody will say more of it"
+    note(hub.connection, 2, {first: heads[first]})
+    assert [look(), number("orrery.region_left_behind(1000)")] == [0, None]
 
 
 MOVED = {"account": "orrery", "epoch": 513, "mode": "single", "hub": 2, "level": "Session",
