@@ -247,7 +247,12 @@ static void applied(struct pgio_call *call, struct pgio_result *result)
     } else if (result->outcome == PGIO_ERROR && sqlstate_class(result->sqlstate) == SQLSTATE_BUG) {
         refuse(piece, result->message);
     } else if (result->outcome == PGIO_ERROR && sqlstate_class(result->sqlstate) == SQLSTATE_GONE) {
-        wait_or_give_up(piece); /* its tables have just been removed */
+        /* Its tables have just been removed: the next answer says so. Or something else is not
+         * there. */
+        if (piece->tries >= TRIES_MAX)
+            refuse(piece, result->message);
+        else
+            wait_or_give_up(piece);
     } else {
         log_warn(NULL, "entries were not applied",
                  "range=%" PRId64 " from=%u entries=%u reason=\"%s\"", piece->range->range_id,

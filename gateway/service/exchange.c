@@ -46,6 +46,7 @@ struct pull {
     struct exchange_found *found;
     unsigned found_count, next, fetched; /* of found: those before next are in the answer */
     uint32_t parts;
+    struct pgio_result missing;      /* why a log was not read */
     struct exchange_found *declined; /* what was lacked and declined at the first look */
     unsigned declined_count;
 };
@@ -55,6 +56,7 @@ static op_step pull_look;
 static op_step pull_found;   /* read the logs, or wait */
 static op_step pull_fetch;   /* of the next container */
 static op_step pull_fetched; /* print, go on or answer */
+static op_step pull_missed;  /* go on where nothing should have been read */
 
 static void finish_pull(void *object)
 {
@@ -62,6 +64,7 @@ static void finish_pull(void *object)
 
     buf_finish(&self->unpacked);
     buf_finish(&self->payload);
+    pgio_result_finish(&self->missing);
 }
 
 static struct stream_hello hello_of(const struct regions *regions)
@@ -312,8 +315,23 @@ static enum op_next pull_fetched(struct op *op)
 {
     struct pull *self = op_self(op, struct pull);
 
+    if (exchange_is_gone(op)) {
+        pgio_result_finish(&self->missing);
+        pgio_take(op->result, &self->missing);
+        return exchange_ask_dropped(&call_of(op)->service->store, op, &self->found[self->next],
+                                    pull_missed);
+    }
     if (!exchange_take_entries(op, &self->found[self->next], self->fetched, &self->payload,
                                &self->parts))
+        return OP_FAILED;
+    return go_on(op, self->fetched);
+}
+
+static enum op_next pull_missed(struct op *op)
+{
+    struct pull *self = op_self(op, struct pull);
+
+    if (!exchange_check_dropped(op, &self->missing))
         return OP_FAILED;
     return go_on(op, self->fetched);
 }

@@ -31,6 +31,9 @@ static const char find_sql[] =
 static const char fetch_sql[] =
     "select * from orrery.fetch_%" PRIu32 "($1, $2, $3, $4, $5::smallint, $6, $7)";
 
+static const char is_there_sql[] =
+    "select from orrery.ranges r where r.range_id = $1 and r.state <> 'dropped'";
+
 /* The same of a log that was trimmed (STREAM_COPY): all that is left, wherever it came from. Not
  * often, so it has no function. */
 static const char fetch_copy_sql[] =
@@ -388,14 +391,37 @@ static void put_row(const struct pgio_result *result, int row, struct buf *paylo
     stream_put_entry(payload, writer, &entry, context, context_count);
 }
 
+bool exchange_is_gone(const struct op *op)
+{
+    return op->result->outcome == PGIO_ERROR &&
+           sqlstate_class(op->result->sqlstate) == SQLSTATE_GONE;
+}
+
+enum op_next exchange_ask_dropped(struct store *store, struct op *op,
+                                  const struct exchange_found *found, op_step *next)
+{
+    struct pgio_statement ask = statement(STATEMENT_EXCHANGE_IS_THERE, is_there_sql);
+    struct pgparams params = {0};
+
+    pgparams_int8(&params, found->part.range_id);
+    return store_query(store, op, STORE_READS, &ask, &params, next);
+}
+
+bool exchange_check_dropped(struct op *op, const struct pgio_result *missing)
+{
+    if (!store_check(op, STORE_READS))
+        return false;
+    if (pgio_row_count(op->result) == 0)
+        return true;
+    sqlstate_fault(missing, &op->log, &op->fault);
+    return false;
+}
+
 bool exchange_take_entries(struct op *op, const struct exchange_found *found, unsigned count,
                            struct buf *payload, uint32_t *parts)
 {
     int rows, row = 0;
 
-    /* A container that was dropped meanwhile has nothing more to tell. */
-    if (op->result->outcome == PGIO_ERROR && sqlstate_class(op->result->sqlstate) == SQLSTATE_GONE)
-        return true;
     if (!store_check(op, STORE_READS))
         return false;
     rows = pgio_row_count(op->result);

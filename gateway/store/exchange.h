@@ -65,6 +65,21 @@ enum op_next exchange_fetch(struct store *store, struct op *op, unsigned region,
                             const struct exchange_found *found, unsigned count, size_t bytes_max,
                             op_step *next);
 
+/* There was no log to read, nor a function that reads it: a container that was dropped meanwhile
+ * has nothing more to tell. */
+bool exchange_is_gone(const struct op *op);
+
+/*
+ * Was it dropped? What is missing of one that is there, or is called as it cannot be, looks the
+ * same, and the asker would wait for its entries for ever. The next step calls
+ * exchange_check_dropped.
+ */
+enum op_next exchange_ask_dropped(struct store *store, struct op *op,
+                                  const struct exchange_found *found, op_step *next);
+
+/* missing: the result of the fetch. False: fault, it was not dropped. */
+bool exchange_check_dropped(struct op *op, const struct pgio_result *missing) MUST_CHECK;
+
 /* Print what was read as parts of an answer; how many is added to *parts. False: fault. */
 bool exchange_take_entries(struct op *op, const struct exchange_found *found, unsigned count,
                            struct buf *payload, uint32_t *parts) MUST_CHECK;

@@ -129,6 +129,19 @@ def test_a_region_that_was_down_catches_up(two):
     two.wait_converged(40)
     two.check()
 
+    # What is missing of a container that is there is told, and not taken for one that was dropped.
+    number = two.region(1).sql("select min(container) from orrery.ranges where container > 0")[0][0]
+    source, asker = (region.gateways[0] for region in two.regions)
+    for region, name, said in [(two.region(1), f"fetch_{number}", [(asker, 'from=1 reason="status 500'), (source, "sqlstate=42883")]),
+                               (two.region(2), f"apply_{number}", [(asker, "an entry cannot be applied")])]:
+        arguments, = region.sql("select pg_get_function_identity_arguments(%s::regproc)", [f"orrery.{name}"])[0]
+        region.sql(f"alter function orrery.{name}({arguments}) rename to away")
+        put(hub, name)
+        for gateway, words in said:
+            wait_for(lambda gateway=gateway, words=words: None if words in gateway.log() else f"no word of {words}", 60)
+        region.sql(f"alter function orrery.away({arguments}) rename to {name}")
+        two.wait_converged()
+
 
 def test_a_region_that_applies_slowly_catches_up():
     """More than it applies in the time of a statement comes in steps; a transaction is applied whole."""
