@@ -41,16 +41,16 @@ static bool counts(const struct promise *promise, const struct topology *topolog
 {
     const struct topology_region *region = topology_find(topology, promise->ordinal);
 
-    return promise->epoch == topology->epoch && promise->ordinal != topology->hub &&
-           region != NULL && region->state != REGION_RETIRED && region->state != REGION_JOINING;
+    return promise->epoch == topology->epoch && region != NULL && region->state != REGION_RETIRED &&
+           region->state != REGION_JOINING;
 }
 
 int64_t promises_horizon(const struct promises *promises, const struct topology *topology)
 {
-    unsigned wanted = topology_majority(topology) - 1, count = 0;
+    unsigned wanted = topology_majority(topology), count = 0;
     int64_t latest[TOPOLOGY_REGIONS_MAX];
 
-    if (wanted == 0)
+    if (wanted == 1)
         return INT64_MAX;
     for (unsigned i = 0; i < promises->count; i++) {
         if (!counts(&promises->at[i], topology))

@@ -48,8 +48,9 @@ void promises_take(struct promises *promises, const struct lease_rules *rules, u
                    int64_t epoch, int64_t asked_ms);
 
 /*
- * Until when a majority of the topology's regions, the hub itself included, has promised in its
- * epoch. A region alone needs nobody: INT64_MAX.
+ * Until when a majority of the topology's regions has promised in its epoch. The hub's own promise
+ * counts as every other one does, and is asked for as they are: it may have accepted another epoch
+ * itself, and be slow to hear that this is open. A region alone needs nobody: INT64_MAX.
  */
 int64_t promises_horizon(const struct promises *promises, const struct topology *topology);
 

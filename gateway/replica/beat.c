@@ -261,6 +261,9 @@ static enum op_next set_came(struct op *op)
         if (take_member(&beats->set.at[beats->set.count], &before, result, row))
             beats->set.count++;
     }
+    /* There is a set while this region has accepted no other epoch: that is its own promise. */
+    if (pgio_row_count(result) > 0)
+        levels_promised(regions_current()->self, beats->set.epoch, beats->looked_ms);
     replica_set_publish(&beats->set);
     return op_again(op, member_next);
 }

@@ -191,8 +191,10 @@ static bool may_show(enum consistency_level level, const struct regions *regions
         return false;
     if (topology->hub == regions->self)
         return true;
+    if (!levels_has_needs(range_id, lsns, count))
+        return false;
     if (level == LEVEL_STRONG)
-        return levels_has_needs(range_id, lsns, count);
+        return true;
     int64_t hub_lsn = topology->hub <= count ? lsns[topology->hub - 1] : 0;
     int64_t synced_ms = levels_synced_ms(range_id, hub_lsn);
     return synced_ms != INT64_MIN && levels_now_ms() - synced_ms <= 1000 * topology->bounded_s;

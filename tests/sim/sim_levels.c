@@ -9,10 +9,15 @@
  *                                  on purpose
  *     sim_levels seed N [RULE]     one run, told step by step
  *
- * Checked of every run: acknowledged writes are never lost; reads and writes of one register are
- * linearizable in the order of the log; the regions' logs are equal at the end. Rules are then
- * broken one by one, which must be caught.
+ * Checked of every run: acknowledged writes are never lost, those that are refused never take
+ * place; reads and writes of one register are linearizable in the order of the log; a session is
+ * answered from what has all that it knew, or is told what a cut took of it; the regions' logs are
+ * equal at the end, and no token waits for ever. In some runs the account's level is Bounded
+ * staleness: then no read is farther behind than the bounds, and no takeover loses as much. Rules
+ * are then broken one by one, which must be caught.
  */
+#include "model/session.h"
+#include "regions/bounded.h"
 #include "regions/strong.h"
 
 #include <inttypes.h>
@@ -25,6 +30,9 @@
 #define GATEWAYS 2
 #define LOG_MAX 400
 #define OPS_MAX 400
+#define SESSIONS 2
+#define SESSION_READS_MAX 1000
+#define EPOCHS_MAX SESSION_ORIGINS_MAX
 #define D 1000
 #define DRIFT 20 /* permille */
 #define RUN_MS (20 * D)
@@ -46,25 +54,43 @@ enum rule {
     RULE_MAJORITY,    /* the set may fall below a majority */
     RULE_ACCEPT,      /* a region accepts an epoch without closing and waiting */
     RULE_STAMP,       /* promises count from the answer */
+    RULE_OWN,         /* the hub counts on itself, whatever its own region promises */
     RULE_NEST,        /* leases go beyond the hub's horizon */
     RULE_ACCEPTANCES, /* a hub opens with its own acceptance alone */
+    RULE_RANK,        /* the longest log is opened, of whatever epoch */
+    RULE_CLOCK,       /* leases go by the clock that somebody sets */
+    RULE_REFUSAL,     /* that a write was not done is said of one that may be */
+    RULE_TOKEN,       /* tokens are ignored */
+    RULE_TOKEN_LATER, /* they are compared with what there is after the snapshot */
+    RULE_CUTS,        /* what was cut away counts in them for ever */
+    RULE_VERSIONS,    /* bounded staleness: the hub goes on, however far others are behind */
+    RULE_AGE,         /* a region answers, however long ago it was in step */
+    RULE_AGE_STAMP,   /* it was in step when the answer came, not when it asked */
+    RULE_AGE_LEASE,   /* it needs no lease */
+    RULE_AGE_NEED,    /* a snapshot of before the lease will do */
     RULE_COUNT
 };
 
 static const char *const rule_names[] = {
-    "none",      "lease",          "lease-first",  "need",         "need-later",
-    "committed", "older",          "drop-at-once", "join-at-once", "acknowledge",
-    "majority",  "close-and-wait", "stamp",        "nested",       "acceptances"};
+    "none",      "lease",        "lease-first",  "need",        "need-later", "committed",
+    "older",     "drop-at-once", "join-at-once", "acknowledge", "majority",   "close-and-wait",
+    "stamp",     "own",          "nested",       "acceptances", "rank",       "clock",
+    "refusal",   "token",        "token-later",  "cuts",        "versions",   "age",
+    "age-stamp", "age-lease",    "age-need"};
 
 /* What is kept though nothing fails without it; docs/replication.md says why. */
 static const bool is_free[RULE_COUNT] = {[RULE_LEASE_FIRST] = true};
 
 /* What a schedule tries above all; drawn from its seed, but where one broken rule is looked for. */
-static enum { AIM_NOTHING, AIM_CLOCK, AIM_FLAP } aim;
+static enum { AIM_NOTHING, AIM_CLOCK, AIM_FLAP, AIM_HUB } aim;
 
 static const struct lease_rules rules = {.lease_ms = D, .drift_permille = DRIFT};
 static enum rule broken;
 static bool tells;
+
+/* The account's level is Bounded staleness, not Strong. */
+static bool is_bounded;
+static struct bounded_limits limits;
 
 /* ---- chance ---- */
 
@@ -94,7 +120,16 @@ struct entry {
     int before;
     int epoch, value; /* value 0: the marker of the epoch */
     int marker, hub;  /* of the last marker up to here */
+    int lsn;          /* among those of its epoch's hub */
+    int depth;        /* its place in every log that has it */
 };
+
+/*
+ * A hub writes under an ordinal of its own in each epoch, and that of the one before is retired, as
+ * after a forced failover: the number of the epoch. What a log had of earlier ones when an epoch
+ * was opened is where they are cut.
+ */
+static int64_t opened[EPOCHS_MAX + 1][EPOCHS_MAX];
 
 /* What its PostgreSQL keeps, and nothing else survives a crash. */
 struct region {
@@ -135,6 +170,7 @@ struct gateway {
     struct promises promises;
     struct read_lease lease;
     int need, committed;
+    struct bounded_looks looks; /* at the head of the hub's log */
     struct strong_set seen;
     struct client_op *waiting;
 };
@@ -160,6 +196,8 @@ enum event_kind {
     READ,
     READ_CHECK,
     READ_WAITS,
+    SESSION,
+    SESSION_READ,
     CRASH_GATEWAY,
     CRASH_REGION,
     START_GATEWAY,
@@ -168,6 +206,7 @@ enum event_kind {
     MEND,
     STALL,
     FLAP,
+    OUTRUN,
     STEP_CLOCK
 };
 
@@ -182,7 +221,9 @@ struct client_op {
     int at;       /* of what was written in the log, or behind what was read */
     int epoch;    /* of the snapshot, or of the entry */
     int snapshot; /* its length */
-    bool was_leased;
+    int last;     /* its last entry, or what was written */
+    int session;  /* whose it is; 0: nobody's */
+    bool was_leased, was_admitted;
     struct client_op *behind; /* of those that wait in the gateway */
     enum event_kind goes_on;  /* what it does when it is woken */
 };
@@ -200,14 +241,23 @@ struct event {
     int behind; /* in the queue: the next of the same time; 0: none */
 };
 
+/* What a client knows: the last entry of what it was answered from, and the token that it got. */
+struct session {
+    struct client_op *op; /* the one that runs, or ran */
+    int known;            /* 0: nothing */
+    struct session_origin origin;
+    struct session_part token;
+};
+
 static int regions, majority;
 static struct region region[REGIONS_MAX];
 static struct gateway gateway[REGIONS_MAX * GATEWAYS];
 static bool cut[REGIONS_MAX][REGIONS_MAX];
 static bool is_healed;
-static bool writes_not[REGIONS_MAX]; /* clients that write do not reach it */
-static struct client_op ops[OPS_MAX];
-static int op_count, last_value, last_epoch;
+static bool writes_not[REGIONS_MAX];                      /* clients that write do not reach it */
+static struct client_op ops[OPS_MAX + SESSION_READS_MAX]; /* reads of sessions are the last */
+static struct session session[SESSIONS];
+static int op_count, session_reads, last_value, last_epoch;
 static int place[OPS_MAX + 1];          /* of values in the log of the end, from 1 on; 0: nowhere */
 static int writer[OPS_MAX + 1];         /* by value: its operation */
 static int ended[OPS_MAX], ended_count; /* operations that were answered, in that order */
@@ -223,6 +273,8 @@ static struct {
 static char failure[256];
 static struct {
     int acked, reads, takeovers, leaves;
+    int session_reads, losses; /* sessions that were told of one */
+    int bounded_reads, refused;
 } did;
 
 static void tell(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -317,14 +369,16 @@ static void send(int from, int to, struct event event)
 
 /* ---- clocks ---- */
 
-static int64_t gateway_now(const struct gateway *one)
+/* The clock of its PostgreSQL, which somebody may set (STEP_CLOCK). */
+static int64_t region_now(const struct region *one)
 {
     return one->offset + (int64_t) ((double) now * one->rate);
 }
 
-/* The clock of its PostgreSQL, which somebody may set (STEP_CLOCK). */
-static int64_t region_now(const struct region *one)
+static int64_t gateway_now(const struct gateway *one)
 {
+    if (broken == RULE_CLOCK)
+        return region_now(&region[one->region]);
     return one->offset + (int64_t) ((double) now * one->rate);
 }
 
@@ -462,15 +516,22 @@ static void append(struct region *one, int epoch, int value, int hub)
         fail("the log of the simulation is full");
         return;
     }
+    int before = one->len > 0 ? one->log[one->len - 1] : 0;
+    const struct entry *last = &entries[before];
     if (value == 0) {
         one->marker = epoch;
         one->hub = hub;
+        memcpy(opened[epoch], opened[last->epoch], sizeof(opened[epoch]));
+        if (before != 0)
+            opened[epoch][last->epoch - 1] = last->lsn;
     }
-    entries[++entry_count] = (struct entry){.before = one->len > 0 ? one->log[one->len - 1] : 0,
+    entries[++entry_count] = (struct entry){.before = before,
                                             .epoch = epoch,
                                             .value = value,
                                             .marker = one->marker,
-                                            .hub = one->hub};
+                                            .hub = one->hub,
+                                            .lsn = value == 0 ? 1 : last->lsn + 1,
+                                            .depth = one->len};
     one->log[one->len++] = entry_count;
 }
 
@@ -521,6 +582,7 @@ static void look_at_topology(struct gateway *one)
     one->hub = own->hub;
     one->lease = (struct read_lease){0};
     one->need = 0;
+    one->looks = (struct bounded_looks){0};
 }
 
 static void beat(int at)
@@ -545,14 +607,17 @@ static void beat(int at)
     question.kind = PROMISE_ASK;
     for (int r = 0; r < regions; r++) {
         question.to = r;
-        if (r != own)
+        if (r != own || broken != RULE_OWN)
             send(own, r, question);
     }
+    if (broken == RULE_OWN)
+        promises_take(&one->promises, &rules, (unsigned) own + 1, one->epoch, gateway_now(one));
     if (!is_hub(own))
         return;
     advance(own);
     if (region[own].committed > one->committed)
         one->committed = region[own].committed;
+    bounded_look(&one->looks, region[own].len, gateway_now(one));
     struct strong_set set;
     look_at_set(&set, own, one);
     one->seen.epoch = set.epoch;
@@ -661,6 +726,7 @@ static void lease_asked(const struct event *event)
     const struct topology *topology = topology_of(one);
     answer.kind = LEASE_TOLD;
     answer.len = own->committed;
+    answer.number = own->len;
     answer.granted = 0;
     if (strong_may_read(own->state[asker]) && topology->epoch == event->epoch)
         answer.granted = lease_grant_ms(
@@ -679,6 +745,8 @@ static void lease_told(const struct event *event)
         one->need = event->len;
     if (event->len > one->committed)
         one->committed = event->len;
+    bounded_look(&one->looks, event->number,
+                 broken == RULE_AGE_STAMP ? gateway_now(one) : event->stamp);
     read_lease_take(&one->lease, event->epoch, event->stamp, event->granted, 0);
 }
 
@@ -758,7 +826,7 @@ static void take_over(int at, bool is_once)
     if (!is_once)
         schedule((struct event){.kind = TAKE_OVER, .from = (int) chance((uint32_t) regions)},
                  3 * D + chance(8 * D));
-    if (any_gateway(at) < 0)
+    if (any_gateway(at) < 0 || last_epoch == EPOCHS_MAX)
         return;
     own->proposed = ++last_epoch;
     own->acceptances = own->best_len = 0;
@@ -804,6 +872,14 @@ static void accept_waited(const struct event *event)
     send(event->to, event->from, answer);
 }
 
+/* Has a log with that marker more than one with another? */
+static bool is_further(int marker, int len, int than_marker, int than_len)
+{
+    if (marker != than_marker && broken != RULE_RANK)
+        return marker > than_marker;
+    return len > than_len;
+}
+
 static void accept_told(const struct event *event)
 {
     struct region *own = &region[event->to];
@@ -813,8 +889,7 @@ static void accept_told(const struct event *event)
         return;
     own->has_accepted[event->from] = true;
     own->acceptances++;
-    if (event->marker > own->best_marker ||
-        (event->marker == own->best_marker && event->len > own->best_len)) {
+    if (is_further(event->marker, event->len, own->best_marker, own->best_len)) {
         own->best_marker = event->marker;
         own->best_len = event->len;
         own->best = event->last;
@@ -823,8 +898,7 @@ static void accept_told(const struct event *event)
         own->accepted != event->epoch || own->closed != 0 || own->marker >= event->epoch)
         return;
     own->proposed = 0;
-    if (own->best_marker > own->marker ||
-        (own->best_marker == own->marker && own->best_len > own->len))
+    if (is_further(own->best_marker, own->best_len, own->marker, own->len))
         adopt(own, own->best, own->best_len);
     append(own, event->epoch, 0, event->to);
     memset(own->acked, 0, sizeof(own->acked));
@@ -835,12 +909,10 @@ static void accept_told(const struct event *event)
 
 /* ---- clients ---- */
 
-static void begin_op(bool is_write)
+static void begin_op(bool is_write, int of_session)
 {
     int at = (int) chance((uint32_t) (regions * GATEWAYS));
 
-    schedule((struct event){.kind = is_write ? WRITE : READ},
-             is_write ? 40 + chance(400) : 15 + chance(150));
     if (op_count == OPS_MAX)
         return;
     if (is_write) { /* clients know the hub, mostly */
@@ -855,7 +927,10 @@ static void begin_op(bool is_write)
                              .begun = now,
                              .deadline = now + 4 * D,
                              .gateway = at,
-                             .life = one->life};
+                             .life = one->life,
+                             .session = of_session};
+    if (of_session != 0)
+        session[of_session - 1].op = op;
     if (is_write) {
         op->value = ++last_value;
         op->at = -1;
@@ -865,6 +940,16 @@ static void begin_op(bool is_write)
         (struct event){.kind = is_write ? WRITE_WAITS : READ_CHECK, .number = op_count, .len = -1},
         moment());
     op_count++;
+}
+
+/* Somebody begins one operation after the other, whatever becomes of them. */
+static void begin_next(bool is_write)
+{
+    if (now >= RUN_MS)
+        return;
+    schedule((struct event){.kind = is_write ? WRITE : READ},
+             is_write ? 40 + chance(400) : 15 + chance(150));
+    begin_op(is_write, 0);
 }
 
 static bool is_gone(struct client_op *op)
@@ -879,20 +964,177 @@ static bool is_gone(struct client_op *op)
     return true;
 }
 
+/* ---- sessions ---- */
+
+/* Where a log that ends with that entry stands. */
+static struct session_state state_of(int last)
+{
+    static int64_t vector[EPOCHS_MAX];
+    static struct session_origin cuts[EPOCHS_MAX];
+    static uint32_t live[1];
+    size_t epoch = (size_t) entries[last].epoch;
+
+    memcpy(vector, opened[epoch], epoch * sizeof(*vector));
+    for (size_t i = 0; i + 1 < epoch; i++)
+        cuts[i] = (struct session_origin){(uint32_t) i + 1, vector[i]};
+    vector[epoch - 1] = entries[last].lsn;
+    live[0] = (uint32_t) epoch;
+    return (struct session_state){.epoch = (int64_t) epoch,
+                                  .live_count = 1,
+                                  .live = live,
+                                  .vector_count = epoch,
+                                  .vector = vector,
+                                  .cut_count = broken == RULE_CUTS ? 0 : epoch - 1,
+                                  .cuts = cuts};
+}
+
+/* Does a log that ends with the one entry have the other? Later entries have greater numbers. */
+static bool has_entry(int last, int entry)
+{
+    while (last > entry)
+        last = entries[last].before;
+    return last == entry;
+}
+
+/* A session was answered from that log. */
+static void session_learns(const struct client_op *op, int last)
+{
+    struct session *one = &session[op->session - 1];
+    struct session_state state = state_of(last);
+    struct session_lost lost;
+
+    /* Where writes are acknowledged at once, a hub that was not heard may take one, which is
+     * stranded, whatever the client saw beyond. */
+    if (is_bounded && op->is_write && entries[last].epoch < one->token.version)
+        return;
+    bool is_told = one->known != 0 && session_losses(&one->token, &state, &lost, 1) > 0;
+    bool has_it = has_entry(last, one->known);
+    if (!has_it && !is_told)
+        fail("a session knew entry %d of epoch %d, and was answered by %d of epoch %d without it",
+             entries[one->known].lsn, entries[one->known].epoch, entries[last].lsn,
+             entries[last].epoch);
+    if (has_it && is_told)
+        fail("a session was told that entry %d of epoch %d is lost, and it is there",
+             entries[one->known].lsn, entries[one->known].epoch);
+    did.losses += is_told;
+    one->known = last;
+    one->origin = (struct session_origin){(uint32_t) entries[last].epoch, entries[last].lsn};
+    one->token = (struct session_part){
+        .version = entries[last].epoch, .origin_count = 1, .origins = &one->origin};
+}
+
+static bool is_satisfied(const struct session *one, int last)
+{
+    struct session_state state = state_of(last);
+
+    return one->known == 0 || session_compare(&one->token, &state) == SESSION_SATISFIED;
+}
+
+/* It does one thing after the other, anywhere. */
+static void session_goes_on(int number)
+{
+    struct session *one = &session[number];
+
+    if (now >= RUN_MS)
+        return;
+    schedule((struct event){.kind = SESSION, .from = number}, 20 + chance(200));
+    if (one->op != NULL && !is_gone(one->op))
+        return;
+    if (happens(200)) {
+        begin_op(true, number + 1);
+        return;
+    }
+    int at = (int) chance((uint32_t) (regions * GATEWAYS));
+    if (!gateway[at].is_up || !region[gateway[at].region].is_up ||
+        session_reads == SESSION_READS_MAX)
+        return;
+    one->op = &ops[OPS_MAX + session_reads++];
+    *one->op = (struct client_op){
+        .deadline = now + 2 * D, .gateway = at, .life = gateway[at].life, .session = number + 1};
+    schedule((struct event){.kind = SESSION_READ, .number = (int) (one->op - ops), .len = -1},
+             moment());
+}
+
+/* A snapshot, and then the token is compared with it. */
+static void session_reads_on(const struct event *event)
+{
+    struct client_op *op = &ops[event->number];
+    const struct region *own = &region[gateway[op->gateway].region];
+
+    if (is_gone(op))
+        return;
+    if (now > op->deadline) {
+        op->state = OP_REFUSED;
+        return;
+    }
+    if (event->len < 0) {
+        op->last = last_entry(own);
+        schedule((struct event){.kind = SESSION_READ, .number = event->number}, moment());
+        return;
+    }
+    int compared = broken == RULE_TOKEN_LATER ? last_entry(own) : op->last;
+    if (!is_satisfied(&session[op->session - 1], compared) && broken != RULE_TOKEN) {
+        wait_for_news(op, SESSION_READ);
+        return;
+    }
+    op->state = OP_ANSWERED;
+    did.session_reads++;
+    session_learns(op, op->last);
+}
+
+/* ---- reads and writes of the account's level ---- */
+
 static void end_op(struct client_op *op, enum op_state state)
 {
     op->state = state;
     op->ended = now;
-    if (state == OP_ANSWERED)
-        ended[ended_count++] = (int) (op - ops);
-    if (state == OP_ANSWERED && op->is_write)
+    if (state != OP_ANSWERED)
+        return;
+    ended[ended_count++] = (int) (op - ops);
+    if (op->is_write)
         did.acked++;
-    else if (state == OP_ANSWERED)
+    else
         did.reads++;
-    if (state == OP_ANSWERED)
-        tell("region %d, gateway %d: %s %d (begun %" PRId64 ", at %d)",
-             gateway[op->gateway].region + 1, op->gateway % GATEWAYS,
-             op->is_write ? "wrote" : "read", op->value, op->begun, op->at);
+    if (op->session != 0)
+        session_learns(op, op->last);
+    did.bounded_reads += is_bounded && !op->is_write;
+    tell("region %d, gateway %d: %s %d (begun %" PRId64 ", at %d)", gateway[op->gateway].region + 1,
+         op->gateway % GATEWAYS, op->is_write ? "wrote" : "read", op->value, op->begun, op->at);
+}
+
+/*
+ * Under Bounded staleness a write waits as long as its gateway finds right, or is refused. What
+ * came after the gateway looked last is younger than that.
+ */
+static bool is_held_back(struct client_op *op, int number)
+{
+    const struct gateway *one = &gateway[op->gateway];
+    const struct region *own = &region[one->region];
+    int64_t lag = own->len - one->committed;
+    int64_t age = bounded_age_ms(&one->looks, one->committed, gateway_now(one));
+
+    if (!is_bounded || op->was_admitted || broken == RULE_VERSIONS)
+        return false;
+    int64_t delay = bounded_delay_ms(&limits, lag > 0 ? lag : 0, age);
+    if (delay < 0) {
+        end_op(op, OP_REFUSED);
+        did.refused++;
+        return true;
+    }
+    op->was_admitted = true;
+    schedule((struct event){.kind = WRITE_WAITS, .number = number, .len = -1}, delay + moment());
+    return true;
+}
+
+/* What the write function checks under the range's lock. */
+static bool is_admitted(const struct region *own, int at)
+{
+    if (own->hub != at || own->len == LOG_MAX - 20)
+        return false;
+    /* Without an acknowledgement by others it is done when it is there. */
+    return !is_bounded ||
+           (own->accepted == own->marker &&
+            (own->committed + limits.versions > own->len + 1 || broken == RULE_VERSIONS));
 }
 
 static void write_goes_on(const struct event *event)
@@ -903,22 +1145,25 @@ static void write_goes_on(const struct event *event)
     if (is_gone(op))
         return;
     if (op->at < 0) {
-        /* The range's lock, and what the write function checks under it. */
-        if (own->hub != gateway[op->gateway].region || own->len == LOG_MAX - 20) {
+        if (is_held_back(op, event->number))
+            return;
+        if (!is_admitted(own, gateway[op->gateway].region)) {
             end_op(op, OP_REFUSED);
             return;
         }
         op->at = own->len;
         op->epoch = own->marker;
         append(own, own->marker, op->value, 0);
+        op->last = last_entry(own);
     }
     bool is_there = op->at < own->len && value_at(own, op->at) == op->value;
-    if (is_there && (own->committed > op->at || broken == RULE_ACK) && own->marker == op->epoch) {
+    if (is_there && (own->committed > op->at || broken == RULE_ACK || is_bounded) &&
+        own->marker == op->epoch) {
         end_op(op, OP_ANSWERED);
         return;
     }
     if (now > op->deadline) {
-        end_op(op, OP_UNKNOWN);
+        end_op(op, broken == RULE_REFUSAL ? OP_REFUSED : OP_UNKNOWN);
         return;
     }
     wait_for_news(op, WRITE_WAITS);
@@ -944,6 +1189,16 @@ static int value_of(const struct region *own, int len, int *at)
     return i > 0 ? value_at(own, i - 1) : 0;
 }
 
+/* Bounded staleness: does the region know that it was in step so shortly ago? */
+static bool is_in_step(const struct gateway *one, int len)
+{
+    int64_t synced = bounded_synced_ms(&one->looks, len);
+
+    if (one->hub == one->region || broken == RULE_AGE)
+        return true;
+    return synced != INT64_MIN && gateway_now(one) - synced <= limits.ms;
+}
+
 static void read_goes_on(const struct event *event)
 {
     struct client_op *op = &ops[event->number];
@@ -967,17 +1222,24 @@ static void read_goes_on(const struct event *event)
         look_at_topology(one);
         op->was_leased = op->was_leased && op->epoch == own->marker;
         op->snapshot = own->len;
+        op->last = last_entry(own);
         op->epoch = own->marker;
         op->value = value_of(own, own->len, &op->at);
         schedule((struct event){.kind = READ_CHECK, .number = event->number}, moment());
         return;
     }
-    bool leased = broken == RULE_LEASE ||
+    bool leased = broken == RULE_LEASE || broken == RULE_AGE_LEASE ||
                   (broken == RULE_LEASE_FIRST ? op->was_leased : is_leased(one, op->epoch));
     int len = broken == RULE_NEED_LATER ? own->len : op->snapshot;
     bool has_needs = broken == RULE_NEED || one->hub == one->region || len >= one->need;
+    if (is_bounded)
+        has_needs = (has_needs || broken == RULE_AGE_NEED) && is_in_step(one, op->snapshot);
     if (!leased || !has_needs) {
         wait_for_news(op, READ_CHECK);
+        return;
+    }
+    if (is_bounded) {
+        end_op(op, OP_ANSWERED);
         return;
     }
     if (broken == RULE_OLDER && own->committed < op->at) {
@@ -1120,6 +1382,31 @@ static void split(void)
         schedule((struct event){.kind = TAKE_OVER, .from = other, .yes = true}, chance(D));
 }
 
+/*
+ * A hub follows another one, and is slow to hear that this one has begun; those that follow as well
+ * are as few as can be, so that the others go on promising to the old hub until they hear of it.
+ */
+static void outrun(void)
+{
+    int one = (int) chance((uint32_t) regions), hub = region[one].hub;
+    int others = regions - majority - 1;
+
+    if (is_healed)
+        return;
+    schedule((struct event){.kind = OUTRUN}, 3 * D + chance(4 * D));
+    if (one == hub)
+        return;
+    for (int r = 0; r < regions; r++)
+        cut[one][r] = r != one && r != hub && others-- <= 0;
+    region[hub].stalled_until = now + 2 * D + chance(2 * D);
+    tell("region %d takes over from %d, which takes nothing until %" PRId64, one + 1, hub + 1,
+         region[hub].stalled_until);
+    /* Until then nothing is written, or the old hub would have something that it cannot show. */
+    writes_not[hub] = true;
+    schedule((struct event){.kind = TAKE_OVER, .from = one, .yes = true}, D / 4);
+    schedule((struct event){.kind = MEND, .from = -1}, D + chance(D));
+}
+
 static void cut_something(void)
 {
     if (is_healed)
@@ -1221,15 +1508,11 @@ static const char *kind_name(const struct client_op *op)
  * it. Two reads of one version may stand at one place, and reads stand behind the write they saw.
  * Operations are numbered as they began.
  */
-static void check_history(const struct region *final)
+static void check_history(void)
 {
     const struct client_op *latest = NULL; /* of those that ended, the one that stands last */
     int seen = 0;
 
-    memset(place, 0, sizeof(place));
-    for (int i = 0; i < final->len; i++)
-        place[value_at(final, i)] = i + 1;
-    place[0] = 0; /* of markers */
     for (int i = 0; i < op_count && failure[0] == '\0'; i++) {
         const struct client_op *op = &ops[i];
         if (op->state != OP_ANSWERED)
@@ -1251,6 +1534,78 @@ static void check_history(const struct region *final)
     }
 }
 
+/* The greatest place of a write that was acknowledged before that; operations come as they began.
+ */
+static int acknowledged(int64_t before, int *seen, int greatest)
+{
+    for (; *seen < ended_count && ops[ended[*seen]].ended < before; ++*seen) {
+        const struct client_op *op = &ops[ended[*seen]];
+        if (op->is_write && place[op->value] > greatest)
+            greatest = place[op->value];
+    }
+    return greatest;
+}
+
+/*
+ * Bounded staleness. Who reads has all that was acknowledged T ago and all but K of what was until
+ * then; and a takeover loses less than K. What is lost is not what a region is behind.
+ */
+static void check_bounds(const struct region *final)
+{
+    int lost[EPOCHS_MAX + 1] = {0};
+    int seen = 0, seen_old = 0, newest = 0, old = 0;
+    int64_t most_ms = limits.ms + limits.ms * DRIFT / 1000 + 1;
+
+    for (int i = 0; i < op_count && failure[0] == '\0'; i++) {
+        const struct client_op *op = &ops[i];
+        if (op->state != OP_ANSWERED)
+            continue;
+        if (op->is_write) {
+            if (place[op->value] == 0 && ++lost[op->epoch] >= limits.versions)
+                fail("%d writes of epoch %d were acknowledged and are lost", lost[op->epoch],
+                     op->epoch);
+            continue;
+        }
+        int last = op->last;
+        bool is_of_the_end = true;
+        while (entries[last].depth >= final->len || final->log[entries[last].depth] != last) {
+            is_of_the_end = is_of_the_end && entries[last].value != 0;
+            last = entries[last].before;
+        }
+        if (!is_of_the_end)
+            continue; /* of an epoch that no other followed: for it that is lost which others kept
+                       */
+        int has = entries[last].depth + 1;
+        newest = acknowledged(op->begun, &seen, newest);
+        old = acknowledged(op->begun - most_ms, &seen_old, old);
+        if (newest - has > limits.versions)
+            fail("a read begun %" PRId64 " has %d entries, %d behind", op->begun, has,
+                 newest - has);
+        if (old > has)
+            fail("a read begun %" PRId64 " has %d entries; %d were acknowledged %" PRId64
+                 " ms before",
+                 op->begun, has, old, limits.ms);
+    }
+}
+
+/* A write that was refused took no place, in any log that is left. */
+static void check_refused(void)
+{
+    for (int i = 0; i < op_count; i++) {
+        if (ops[i].is_write && ops[i].state == OP_REFUSED && place[ops[i].value] != 0)
+            fail("write %d was refused and took place", ops[i].value);
+    }
+}
+
+static void check_sessions(int last)
+{
+    for (int i = 0; i < SESSIONS; i++) {
+        if (!is_satisfied(&session[i], last))
+            fail("a session that knows entry %d of epoch %d waits for ever",
+                 entries[session[i].known].lsn, entries[session[i].known].epoch);
+    }
+}
+
 static void check_end(void)
 {
     int best = 0;
@@ -1265,7 +1620,16 @@ static void check_end(void)
             last_entry(&region[r]) != last_entry(&region[best]))
             fail("region %d has not what region %d has", r + 1, best + 1);
     }
-    check_history(&region[best]);
+    memset(place, 0, sizeof(place));
+    for (int i = 0; i < region[best].len; i++)
+        place[value_at(&region[best], i)] = i + 1;
+    place[0] = 0; /* of markers */
+    check_refused();
+    check_sessions(last_entry(&region[best]));
+    if (is_bounded)
+        check_bounds(&region[best]);
+    else
+        check_history();
 }
 
 /* ---- a run ---- */
@@ -1322,8 +1686,13 @@ static void handle(struct event *event)
         break;
     case WRITE:
     case READ:
-        if (now < RUN_MS)
-            begin_op(event->kind == WRITE);
+        begin_next(event->kind == WRITE);
+        break;
+    case SESSION:
+        session_goes_on(event->from);
+        break;
+    case SESSION_READ:
+        session_reads_on(event);
         break;
     case WRITE_WAITS:
         write_goes_on(event);
@@ -1359,6 +1728,9 @@ static void handle(struct event *event)
     case FLAP:
         flap();
         break;
+    case OUTRUN:
+        outrun();
+        break;
     case STEP_CLOCK:
         step_clock();
         break;
@@ -1384,10 +1756,21 @@ static void heal(void)
 static void begin_world(void)
 {
     regions = happens(650) ? 3 : happens(500) ? 5 : 2;
-    aim = chance(2) == 0 ? AIM_NOTHING : chance(2) == 0 ? AIM_CLOCK : AIM_FLAP;
-    if (broken == RULE_DROP)
+    aim = chance(2) == 0   ? AIM_NOTHING
+          : chance(3) == 0 ? AIM_CLOCK
+          : chance(2) == 0 ? AIM_FLAP
+                           : AIM_HUB;
+    is_bounded = happens(300);
+    limits = (struct bounded_limits){.versions = 3 + chance(10), .ms = D / 2 + chance(5 * D)};
+    if (broken != RULE_NONE)
+        is_bounded = broken >= RULE_VERSIONS;
+    if (broken == RULE_AGE_STAMP)
+        limits.ms = D / 2 + chance(D); /* where the time of an answer on its way matters */
+    if (broken == RULE_DROP || broken == RULE_CLOCK)
         aim = AIM_CLOCK;
-    if (broken == RULE_JOIN)
+    if (broken == RULE_OWN)
+        aim = AIM_HUB;
+    if (broken == RULE_JOIN || broken == RULE_AGE_NEED)
         aim = AIM_FLAP;
     majority = regions / 2 + 1;
     memset(region, 0, sizeof(region));
@@ -1395,7 +1778,8 @@ static void begin_world(void)
     memset(cut, 0, sizeof(cut));
     memset(writes_not, 0, sizeof(writes_not));
     is_healed = false;
-    op_count = ended_count = last_value = entry_count = 0;
+    memset(session, 0, sizeof(session));
+    op_count = session_reads = ended_count = last_value = entry_count = 0;
     memset(due, 0, sizeof(due));
     event_count = event_free = 0;
     known = (struct topology){.region_count = (unsigned) regions};
@@ -1427,6 +1811,8 @@ static void begin_world(void)
         schedule((struct event){.kind = WRITE}, chance(D));
         schedule((struct event){.kind = READ}, chance(D));
     }
+    for (int i = 0; i < SESSIONS; i++)
+        schedule((struct event){.kind = SESSION, .from = i}, chance(D));
     if (happens(800))
         schedule((struct event){.kind = TAKE_OVER, .from = (int) chance((uint32_t) regions)},
                  2 * D + chance(8 * D));
@@ -1440,6 +1826,8 @@ static void begin_world(void)
         schedule((struct event){.kind = STALL}, chance(5 * D));
     if (happens(aim == AIM_FLAP ? 1000 : 200))
         schedule((struct event){.kind = FLAP}, chance(5 * D));
+    if (happens(aim == AIM_HUB ? 1000 : 50))
+        schedule((struct event){.kind = OUTRUN}, chance(5 * D));
     if (happens(aim == AIM_CLOCK ? 1000 : 300))
         schedule((struct event){.kind = STEP_CLOCK}, chance(5 * D));
 }
@@ -1501,11 +1889,16 @@ static int run_all(uint64_t runs, uint64_t first)
             return 1;
         }
     }
-    printf("%" PRIu64
-           " runs: %d writes acknowledged, %d reads, %d takeovers, %d regions left the set\n",
-           runs, did.acked, did.reads, did.takeovers, did.leaves);
+    printf(
+        "%" PRIu64
+        " runs: %d writes acknowledged, %d reads, %d takeovers, %d regions left the set; %d reads "
+        "of sessions, %d told of a loss; bounded staleness: %d reads, %d writes refused\n",
+        runs, did.acked, did.reads, did.takeovers, did.leaves, did.session_reads, did.losses,
+        did.bounded_reads, did.refused);
     /* A simulation in which nothing happens finds nothing. */
-    if (did.acked < (int) runs || did.reads < (int) runs || did.takeovers < (int) runs / 2)
+    if (did.acked < (int) runs || did.reads < (int) runs || did.takeovers < (int) runs / 2 ||
+        did.session_reads < (int) runs || did.bounded_reads < (int) runs ||
+        did.refused < (int) runs / 10 || did.losses < (int) runs / 100)
         return 1;
     for (int rule = RULE_NONE + 1; rule < RULE_COUNT; rule++) {
         uint64_t seed = first, most = first + runs;

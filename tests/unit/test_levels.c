@@ -49,6 +49,7 @@ static void a_promise_counts_from_the_question(void **state)
     struct promises promises = {0};
 
     (void) state;
+    promises_take(&promises, &rules, 1, EPOCH, 9000);
     assert_true(promises_horizon(&promises, &topology) == INT64_MIN);
     promises_take(&promises, &rules, 2, EPOCH, 1000);
     assert_int_equal(promises_horizon(&promises, &topology), 1000 + lease_asker_ms(&rules));
@@ -64,12 +65,16 @@ static void the_horizon_is_a_majority_s(void **state)
 
     (void) state;
     promises_take(&promises, &rules, 2, EPOCH, 9000);
-    assert_true(promises_horizon(&promises, &topology) == INT64_MIN); /* two of five */
     promises_take(&promises, &rules, 3, EPOCH, 1000);
+    assert_true(promises_horizon(&promises, &topology) == INT64_MIN); /* two of five */
     promises_take(&promises, &rules, 4, EPOCH, 3000);
-    assert_int_equal(promises_horizon(&promises, &topology), 3000 + lease_asker_ms(&rules));
-    /* The hub's own does not count twice, nor a region's that is not in the topology, nor another
-     * epoch's. */
+    assert_int_equal(promises_horizon(&promises, &topology), 1000 + lease_asker_ms(&rules));
+    /* The hub counts, too, while it has promised itself. */
+    promises_take(&promises, &rules, 1, EPOCH, 2000);
+    assert_int_equal(promises_horizon(&promises, &topology), 2000 + lease_asker_ms(&rules));
+    promises_take(&promises, &rules, 1, EPOCH + 256, 9000);
+    assert_int_equal(promises_horizon(&promises, &topology), 1000 + lease_asker_ms(&rules));
+    /* A region's that is not in the topology does not count, nor another epoch's. */
     struct promises others = {0};
     promises_take(&others, &rules, 1, EPOCH, 9000);
     promises_take(&others, &rules, 9, EPOCH, 9000);
@@ -86,6 +91,7 @@ static void a_promise_of_an_earlier_epoch_does_not_replace_a_later_one(void **st
     struct promises promises = {0};
 
     (void) state;
+    promises_take(&promises, &rules, 1, EPOCH, 9000);
     promises_take(&promises, &rules, 2, EPOCH, 1000);
     promises_take(&promises, &rules, 2, EPOCH - 256, 9000);
     assert_int_equal(promises_horizon(&promises, &topology), 1000 + lease_asker_ms(&rules));

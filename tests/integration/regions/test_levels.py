@@ -165,6 +165,29 @@ def test_a_hub_that_is_cut_off_answers_nothing_strong(strong, table):
     assert table.get(2, "i").status == 200
 
 
+def test_a_hub_whose_own_region_is_to_follow_another_answers_nothing_strong(strong, table):
+    """The other that it hears may go on promising to follow it, since it has not heard of that yet: they are two of three."""
+    assert table.put("i", 0).status == 201
+    hub = strong.region(1)
+    strong.isolate(3)
+    client = hub.client()
+
+    def promises():
+        return {one["region"]: one["secondsLeft"] > 0 for one in client.get("/status").json["replication"]["promises"]}
+    wait_for(lambda: None if promises() == {"East US": True, "North Europe": False} else promises(), FIRST_S)
+    assert table.get(1, "i").status == 200
+    hub.sql("update orrery.region_self set closed_for = accepted_epoch + 256")
+    try:
+        wait_for(lambda: None if table.get(1, "i").status == 503 else "it goes on", FIRST_S)
+        assert promises()["East US"] and table.get(1, "i", "Session").json["v"] == 0
+    finally:
+        hub.sql("update orrery.region_self set closed_for = null")
+        client.close()
+    strong.heal()
+    wait_joined(strong)
+    assert table.get(1, "i").status == 200
+
+
 def metrics(region):
     client = region.client()
     lines = client.get("/metrics").body.decode().splitlines()
