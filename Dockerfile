@@ -3,13 +3,22 @@
 #     docker build -t orrery .
 #     docker run -p 8081:8081 -p 8181:8181 orrery serve --database postgresql://… --listen 0.0.0.0
 #
-# compose.yaml brings up a whole account.
+# compose.yaml brings up a whole account, and with it the etcd that the tests run, from Debian too.
 FROM debian:12 AS build
 WORKDIR /src
 COPY scripts/lib.sh scripts/lib.sh
 RUN bash -c '. scripts/lib.sh && packages_need "${build_packages[@]}"'
 COPY . .
 RUN bash -c '. scripts/lib.sh && build "$root/build" orrery -- --buildtype=release'
+
+FROM debian:12-slim AS etcd
+RUN apt-get update \
+ && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends etcd-server etcd-client \
+ && rm -rf /var/lib/apt/lists/* \
+ && install -d -o etcd -g etcd -m 700 /var/lib/etcd
+USER etcd
+VOLUME /var/lib/etcd
+EXPOSE 2379
 
 FROM debian:12-slim
 RUN apt-get update \

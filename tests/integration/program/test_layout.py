@@ -142,6 +142,7 @@ def test_the_compose_file_and_its_regions_agree():
     assert {urllib.parse.urlsplit(region["database"]).hostname for region in layout["regions"]} == databases
     assert len({service["volumes"][0] for name, service in services.items() if name in databases}) == len(databases)
     of_etcd = services["etcd"]["command"]
+    assert ("FROM", f"debian:12-slim AS {services['etcd']['build']['target']}") in map(tuple, instructions())
     known = subprocess.run(["etcd", "--help"], capture_output=True, text=True, timeout=60).stdout
     assert services["etcd"]["healthcheck"]["test"] and all(f"{flag} '" in known for flag in of_etcd[1::2])
     assert value(of_etcd, "--data-dir") == services["etcd"]["volumes"][0].split(":")[1]
