@@ -408,8 +408,8 @@ bool stream_get_entry(struct stream_reader *entries, struct stream_entry *entry,
         entry->body = get_text(&in);
     entry->index = (int32_t) index;
     bool is_sound = in.at == in.end && index <= INT32_MAX && flags <= ENTRY_FLAGS &&
-                    entry->op >= 1 && entry->op <= 6 && entry->origin >= 1 && entry->lsn >= 1 &&
-                    entry->seq >= 1;
+                    entry->op >= 1 && entry->op <= STREAM_OP_MAX && entry->origin >= 1 &&
+                    entry->lsn >= 1 && entry->seq >= 1;
     return is_sound || fault_set(fault, 400, SUB_NONE, "an entry of a region is broken");
 }
 

@@ -102,6 +102,9 @@ struct stream_part {
     struct slice entries;
 };
 
+/* Kinds of entries begin at 1; schema/README.md tells them. */
+#define STREAM_OP_MAX 6
+
 struct stream_entry {
     int64_t seq, lsn, epoch, rid, ts;
     int32_t index;

@@ -62,7 +62,7 @@ static bool read_entries(const struct stream_part *part)
     for (uint32_t i = 0; i < part->count; i++) {
         if (!stream_get_entry(&entries, &entry, &fault))
             return false;
-        assert(entry.op >= 1 && entry.op <= 5 && entry.origin >= 1 && entry.lsn >= 1);
+        assert(entry.op >= 1 && entry.op <= STREAM_OP_MAX && entry.origin >= 1 && entry.lsn >= 1);
         look(entry.pk);
         look(entry.id);
         look(entry.body);
