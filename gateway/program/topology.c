@@ -222,6 +222,8 @@ static void print_source(struct slice peer, struct slice target)
     struct slice entries = member(peer, "lagEntries"), lag = member(peer, "lagSeconds");
     struct slice waiting = member(peer, "answersWaiting"), error = text_member(peer, "error");
 
+    if (slice_equals_text(silent, "null"))
+        silent = SLICE_LITERAL("never");
     printf("  %-20.*s -> %-20.*s %8.*s%s %10.*s%s %10.*s %8.*s  %.*s\n", (int) name.len, name.ptr,
            (int) target.len, target.ptr, (int) entries.len, entries.ptr, is_heard ? " " : "?",
            (int) lag.len, lag.ptr, is_heard ? " " : "?", (int) silent.len, silent.ptr,
